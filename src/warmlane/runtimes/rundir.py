@@ -1,0 +1,184 @@
+"""The run directories: what a container's agent reads and where its socket lies, on the host's own file system.
+
+`<base>/<session>/<container>/agent.json`, with `<base>` 0700 and ours, so that no other user of the host comes near,
+while a container that runs as any user may read its directory (and make its socket there) through a mount. Each
+session's directory names its owner, and so tells `warmlane gc` what a killed engine left.
+
+All calls are synchronous and short, and may be made from any thread. A directory is gone when `drop` has returned,
+unless a container's user has put into it what we may not delete; then it stays listed by `sessions`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from warmlane.errors import RuntimeUnavailableError
+
+AGENT_JSON = "agent.json"
+SOCKET = "agent.sock"
+
+_OWNER = ".owner"
+_SOCKET_PATH_LIMIT = 107  # sockaddr_un holds 108 bytes, and one of them ends the string
+_BASE_LIMIT = 40  # leaves 67 for session, name and socket
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+@frozen(kw_only=True)
+class SessionDirs:
+    """What there is of one session, ours or another's. `owner` is empty if it cannot be told."""
+
+    session_id: str
+    owner: str
+    containers: tuple[Path, ...]
+
+
+class RunDirs:
+    """The run directories of one session. Raises RuntimeUnavailableError if the base cannot be made or is not safe."""
+
+    def __init__(self, session_id: str, owner: str) -> None:
+        self.path = _base() / _safe(session_id)
+        fresh = self.path.with_name(f".new-{secrets.token_hex(8)}")
+        fresh.mkdir(mode=0o700)
+        (fresh / _OWNER).write_text(owner, encoding="utf-8")
+        fresh.rename(self.path)  # at no moment is there a session without its owner
+
+    def make(self, name: str, config: Mapping[str, Any]) -> Path:
+        """Makes the directory of a container, with `config` as its agent.json, and returns it.
+
+        Any user may read it; if `config` makes the agent listen on a unix socket, any user may also write there.
+        """
+        path = self.path / _safe(name)
+        if len(os.fsencode(path / SOCKET)) > _SOCKET_PATH_LIMIT:
+            raise ValueError(f"'{name}' is too long a name: the path of its socket would be over 107 bytes")
+        path.mkdir()
+        (path / AGENT_JSON).write_text(json.dumps(config), encoding="utf-8")
+        (path / AGENT_JSON).chmod(0o644)  # whatever the umask is
+        path.chmod(0o1777 if str(config.get("listen", "")).startswith("unix:") else 0o755)
+        return path
+
+    def find(self, name: str) -> Path | None:
+        """The directory of a container of any session."""
+        own = self.path / _safe(name)
+        candidates = [own, *(session / name for session in _base().iterdir() if not session.name.startswith("."))]
+        return next((path for path in candidates if _is_directory(path)), None)
+
+    def drop(self, name: str) -> None:
+        """Removes the directory of a container, of any session; with its last one, another session goes too."""
+        while path := self.find(name):
+            _remove(path)
+            if path.parent != self.path:
+                _remove_if_empty(path.parent)
+            if path.exists():
+                return
+
+    def close(self) -> None:
+        """Ends the session. Directories that were not dropped stay: their containers are not confirmed gone."""
+        _remove_if_empty(self.path)
+
+
+def sessions() -> list[SessionDirs]:
+    """The run directories of all sessions of this user, our own too."""
+    found = [_read(path) for path in sorted(_base().iterdir()) if not path.name.startswith(".") and _is_directory(path)]
+    return [session for session in found if session is not None]
+
+
+def sweep(is_dead: Callable[[str], bool], is_gone: Callable[[Path], bool]) -> None:
+    """Removes the directories of dead owners whose containers are gone (`is_gone` is given the directory)."""
+    for session in sessions():
+        if session.owner and is_dead(session.owner):
+            for path in filter(is_gone, session.containers):
+                _remove(path)
+            _remove_if_empty(_base() / session.session_id)
+
+
+def _base() -> Path:
+    """`$XDG_RUNTIME_DIR/warmlane` or `<tmp>/warmlane-<uid>`: a directory that is ours, and closed to others."""
+    uid = os.geteuid()
+    runtime_dir = os.environ.get("XDG_RUNTIME_DIR")
+    choices = [
+        *([Path(runtime_dir) / "warmlane"] if runtime_dir and os.access(runtime_dir, os.W_OK) else []),
+        Path(tempfile.gettempdir()) / f"warmlane-{uid}",
+        Path("/tmp") / f"warmlane-{uid}",  # noqa: S108 - verified below; short enough for sockets, whatever TMPDIR says
+    ]
+    base = next((path for path in choices if len(os.fsencode(path)) <= _BASE_LIMIT), choices[-1])
+    try:
+        base.mkdir(mode=0o700, exist_ok=True)
+        handle = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise RuntimeUnavailableError("run directory", f"'{base}' cannot be used: {error.strerror}") from error
+    try:
+        about = os.fstat(handle)
+        if about.st_uid != uid:
+            said = f"'{base}' belongs to another user; remove it, or set XDG_RUNTIME_DIR"
+            raise RuntimeUnavailableError("run directory", said)
+        if stat.S_IMODE(about.st_mode) != 0o700:
+            os.fchmod(handle, 0o700)
+    finally:
+        os.close(handle)
+    return base
+
+
+def _safe(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"'{name}' cannot name a directory")
+    return name
+
+
+def _read(path: Path) -> SessionDirs | None:
+    try:
+        entries = sorted(path.iterdir())
+    except FileNotFoundError:
+        return None  # that session has ended while we looked
+    try:
+        owner = (path / _OWNER).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        owner = ""
+    containers = tuple(entry for entry in entries if not entry.name.startswith(".") and _is_directory(entry))
+    return SessionDirs(session_id=path.name, owner=owner, containers=containers)
+
+
+def _is_directory(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _remove(path: Path) -> None:
+    """Removes a tree without following links, even if the owner of a directory in it has closed it to us."""
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        for folder, _, _ in os.walk(path, onerror=_open_up):
+            _open_folder(folder)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _open_up(error: OSError) -> None:
+    _open_folder(str(error.filename))
+
+
+def _open_folder(folder: str) -> None:
+    try:
+        handle = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return
+    try:
+        os.chmod(f"/proc/self/fd/{handle}", 0o700)
+    except OSError:
+        pass  # not ours: it stays, and stays listed
+    finally:
+        os.close(handle)
+
+
+def _remove_if_empty(session: Path) -> None:
+    about = _read(session)
+    if about is not None and not about.containers:
+        _remove(session)

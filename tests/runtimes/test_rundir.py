@@ -1,0 +1,147 @@
+"""Run directories: who can reach them, what is left of them, and whose they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from warmlane.errors import RuntimeUnavailableError
+from warmlane.runtimes.rundir import RunDirs, sessions, sweep
+
+
+@pytest.fixture(autouse=True)
+def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Each test has a base of its own, short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="wl") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield Path(folder) / "warmlane"
+
+
+def mode(path: Path) -> int:
+    return path.lstat().st_mode & 0o7777
+
+
+def test_only_the_container_gets_in(base: Path) -> None:
+    """The base is closed to others, the directory itself open to whatever user the container has."""
+    dirs = RunDirs("s1", "me")
+    tcp = dirs.make("one", {"listen": "tcp://127.0.0.1:9100", "token": "t"})
+    unix = dirs.make("two", {"listen": "unix:///run/warmlane/agent.sock"})
+    assert json.loads((tcp / "agent.json").read_text()) == {"listen": "tcp://127.0.0.1:9100", "token": "t"}
+    assert tcp == base / "s1" / "one"
+    assert [mode(path) for path in (base, dirs.path, tcp, tcp / "agent.json", unix)] == [
+        0o700,
+        0o700,
+        0o755,
+        0o644,
+        0o1777,
+    ]
+
+
+def test_modes_do_not_depend_on_the_umask() -> None:
+    before = os.umask(0o077)
+    try:
+        path = RunDirs("s1", "me").make("one", {"listen": "unix://x"})
+    finally:
+        os.umask(before)
+    assert (mode(path), mode(path / "agent.json")) == (0o1777, 0o644)
+
+
+def test_everything_is_gone_after_drop_and_close(base: Path) -> None:
+    dirs = RunDirs("s1", "me")
+    path = dirs.make("one", {})
+    (path / "deep").mkdir()
+    (path / "deep" / "file").touch()
+    (path / "deep").chmod(0)
+    dirs.drop("one")
+    assert not path.exists()
+    dirs.drop("one")
+    dirs.close()
+    assert list(base.iterdir()) == []
+
+
+def test_close_keeps_what_was_not_dropped(base: Path) -> None:
+    """A container that is not confirmed gone must stay findable."""
+    dirs = RunDirs("s1", "me")
+    path = dirs.make("one", {})
+    dirs.close()
+    assert [(s.session_id, s.owner, s.containers) for s in sessions()] == [("s1", "me", (path,))]
+
+
+def test_drop_does_not_follow_links(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "precious").touch()
+    dirs = RunDirs("s1", "me")
+    (dirs.make("one", {}) / "link").symlink_to(tmp_path)
+    dirs.drop("one")
+    assert (tmp_path / "precious").exists()
+
+
+def test_drop_reaches_other_sessions(base: Path) -> None:
+    """The collector removes by name what a dead session left, and with its last container the session."""
+    left = RunDirs("dead", "them")
+    left.make("one", {})
+    left.make("two", {})
+    mine = RunDirs("mine", "me")
+    mine.drop("one")
+    assert {s.session_id for s in sessions()} == {"dead", "mine"}
+    mine.drop("two")
+    assert [s.session_id for s in sessions()] == ["mine"]
+
+
+def test_sweep_spares_the_living() -> None:
+    RunDirs("empty", "dead")
+    gone = RunDirs("gone", "dead").make("one", {})
+    there = RunDirs("there", "dead").make("two", {})
+    RunDirs("alive", "alive")
+    RunDirs("unknown", "")
+    sweep(lambda owner: owner != "alive", lambda path: path == gone)
+    assert [s.session_id for s in sessions()] == ["alive", "there", "unknown"]
+    assert there.exists()
+
+
+def test_a_base_of_somebody_else_is_refused(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base.mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(RuntimeUnavailableError, match="another user"):
+        RunDirs("s1", "me")
+
+
+def test_a_base_that_is_a_link_is_refused(base: Path, tmp_path: Path) -> None:
+    base.symlink_to(tmp_path)
+    with pytest.raises(RuntimeUnavailableError, match="cannot be used"):
+        RunDirs("s1", "me")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_open_base_is_closed(base: Path) -> None:
+    base.mkdir(mode=0o777)
+    base.chmod(0o777)
+    RunDirs("s1", "me")
+    assert mode(base) == 0o700
+
+
+def test_a_long_base_is_not_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Sockets must be bindable whatever the runtime directory is called."""
+    deep = tmp_path / ("x" * 80)
+    deep.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
+    dirs = RunDirs(f"s{os.getpid()}", "me")
+    try:
+        path = dirs.make("warmlane-0123456789ab-10", {})
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path / "agent.sock"))
+        dirs.drop("warmlane-0123456789ab-10")
+    finally:
+        dirs.close()
+    assert list(deep.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", ".hidden", "a\0", "x" * 100])
+def test_names_that_are_no_names_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="name"):
+        RunDirs("s1", "me").make(name, {})
