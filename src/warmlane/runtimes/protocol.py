@@ -105,6 +105,12 @@ class Runtime(Protocol):
         """Whether it runs (frozen counts as running). A container that does not exist is not alive."""
         ...
 
+    async def diagnose(self, name: str) -> str:
+        """Why it does not run, as a clause for the `said` of an error: "its image has no python3, which the agent
+        needs", "it was killed for exceeding its memory limit of 512 MiB", "it exited with code 3". "it runs" if it
+        does, "it does not exist any more" if it is gone: asking is never an error, unless the host does not answer."""
+        ...
+
     async def log_tail(self, name: str) -> str:
         """The end (some 4 KiB) of what its first process printed; empty if there is none to be had."""
         ...
