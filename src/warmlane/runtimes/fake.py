@@ -6,7 +6,7 @@ be tested on a mock clock; faults are ordered at its `host`. It answers as Docke
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
@@ -18,7 +18,8 @@ from warmlane.events import PullProgress
 from warmlane.plan.model import Container
 from warmlane.runtimes.fake_agent import FakeAgent
 from warmlane.runtimes.fake_blocks import BlockFunction, Run, ServiceFunction
-from warmlane.runtimes.fake_host import FakeHost, ImageKind, Pace, open_fake_host, wait_until
+from warmlane.runtimes.fake_box import ImageKind, Pace
+from warmlane.runtimes.fake_host import FakeHost, open_fake_host, wait_until
 from warmlane.runtimes.protocol import Birth, Found, Sighting
 
 PULL_STEPS = 4
@@ -30,7 +31,7 @@ class _Pull:
     """One pull and all who wait for it; it goes on as long as somebody does."""
 
     image: str
-    listeners: list[Callable[[PullProgress], None]] = field(factory=list)
+    listeners: list[Callable[[PullProgress], None]] = field(factory=list[Callable[[PullProgress], None]])
     scope: trio.CancelScope = field(factory=trio.CancelScope)
     done: trio.Event = field(factory=trio.Event)
 
@@ -201,7 +202,7 @@ async def open_fake_runtime(
     images: Mapping[str, ImageKind] | None = None,
     pace: Pace | None = None,
     blocks_at_once: int | None = 1,
-) -> AsyncIterator[FakeRuntime]:
+) -> AsyncGenerator[FakeRuntime]:
     """A fake runtime on a host of its own (see `open_fake_host`), which is at its `host`."""
     async with open_fake_host(
         blocks=blocks, service=service, images=images, pace=pace, blocks_at_once=blocks_at_once

@@ -30,7 +30,7 @@ class FakeCall:
     execution_id: str
     attempt: int
     input: Any
-    _run: Run
+    _run: Run = field(alias="run", repr=False)
 
     def log(self, text: str, stream: Literal["stdout", "stderr"] = "stdout") -> None:
         """Prints; each line arrives as one."""
@@ -125,12 +125,12 @@ class Run:
     call: BlockCall
     container: str
     news: Callable[[], object]
-    outbox: deque[LogLine] = field(factory=deque)
+    outbox: deque[LogLine] = field(factory=deque[LogLine])
     exit: Exit | None = None
     done: trio.Event = field(factory=trio.Event)
     ending: bool = False
     _scope: trio.CancelScope = field(factory=trio.CancelScope)
-    _shields: set[trio.CancelScope] = field(factory=set)
+    _shields: set[trio.CancelScope] = field(factory=set[trio.CancelScope])
     _signal: Signals = SIGTERM
     _oom: bool = False
 

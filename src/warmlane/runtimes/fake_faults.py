@@ -123,8 +123,8 @@ class _Order:
 class Faults:
     """Faults to order. `made` lists what was served: the call and its fault."""
 
-    made: list[tuple[Call, Fault]] = field(factory=list)
-    _orders: list[_Order] = field(factory=list)
+    made: list[tuple[Call, Fault]] = field(factory=list[tuple[Call, Fault]])
+    _orders: list[_Order] = field(factory=list[_Order])
 
     def order(self, fault: Fault, *kinds: Kind, name: str | None = None, skip: int = 0, times: float = 1) -> None:
         """The next `times` calls of these kinds (all, if none is named) on that container, after `skip` good ones."""

@@ -12,75 +12,22 @@ cancelled before it was sent.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Literal, TypeVar
 
 import trio
-from attrs import define, field, frozen
+from attrs import define
 
 from warmlane.agent.protocol import BlockCall, Response
 from warmlane.errors import ContainerLostError, RuntimeSilentError, WarmlaneError
 from warmlane.nursery import open_service_nursery
 from warmlane.runtimes.fake_blocks import BlockFunction, Run, ServiceFunction
+from warmlane.runtimes.fake_box import Box, BoxState, ImageKind, Pace
 from warmlane.runtimes.fake_faults import AGENT_CALLS, Call, Fault, Faults, Kind
 from warmlane.runtimes.protocol import Birth, Found, Sighting
 
 T = TypeVar("T")
-
-BoxState = Literal["created", "running", "paused", "dead"]
-ImageKind = Literal["here", "remote", "missing", "no-python", "sick"]
-"""`remote` has to be pulled first, `missing` cannot be; `sick` starts and is never healthy."""
-
-
-@frozen(kw_only=True)
-class Pace:
-    """How long things take, in seconds; the defaults are like real Docker's. No time at all is one checkpoint."""
-
-    pull: float = 2.0
-    create: float = 0.03
-    start: float = 0.06
-    boot: float = 0.05
-    """From the end of `start` to the first healthy answer."""
-    pause: float = 0.01
-    unpause: float = 0.01
-    remove: float = 0.05
-    look: float = 0.002
-    """`alive`, `diagnose`, `owned`, `log_tail`, and `prepare` of an image that is there."""
-    agent: float = 0.001
-    """The way to an agent and back."""
-    patience: float = 60.0
-    """After which `create` and `start` give up a host that hangs."""
-
-
-INSTANT = Pace(pull=0, create=0, start=0, boot=0, pause=0, unpause=0, remove=0, look=0, agent=0)
-"""Every call is one checkpoint: what is left is the engine's own time."""
-
-
-@define(eq=False)
-class Box:
-    """One simulated container. `disowned`: the engine was told that it is gone, or was not told that it exists."""
-
-    birth: Birth
-    state: BoxState = "created"
-    healthy_at: float = math.inf
-    silent: bool = False
-    disowned: bool = False
-    runs: dict[str, Run] = field(factory=dict)
-    why: str = "it was never started"
-    """Why it does not run, if it does not."""
-    log: str = ""
-    changed: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
-
-    @property
-    def up(self) -> bool:
-        """Whether its processes exist."""
-        return self.state in ("running", "paused")
-
-    @property
-    def speaks(self) -> bool:
-        """Whether its agent would say a word, if it has booted."""
-        return self.state == "running" and not self.silent
 
 
 @define
@@ -377,7 +324,7 @@ class FakeHost:
                     watcher.tell.send_nowait(Sighting(kind=kind, name=name))
 
     @asynccontextmanager
-    async def watch(self, cares: Callable[[str], bool]) -> AsyncIterator[AsyncIterator[Sighting]]:
+    async def watch(self, cares: Callable[[str], bool]) -> AsyncGenerator[AsyncIterator[Sighting]]:
         """What happens from now on to the containers somebody cares for."""
         tell, hear = trio.open_memory_channel[Sighting](math.inf)
         watcher = _Watcher(tell, cares)
@@ -388,7 +335,8 @@ class FakeHost:
         finally:
             self._watchers.remove(watcher)
 
-    async def _exist(self, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+    async def exist(self, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+        """Runs the world, until the scope that it starts with is cancelled."""
         with trio.CancelScope(shield=True) as scope:
             async with trio.open_nursery() as self._world:
                 task_status.started(scope)
@@ -414,7 +362,7 @@ async def open_fake_host(
     images: Mapping[str, ImageKind] | None = None,
     pace: Pace | None = None,
     blocks_at_once: int | None = 1,
-) -> AsyncIterator[FakeHost]:
+) -> AsyncGenerator[FakeHost]:
     """A simulated host. `blocks` says what blocks do, by id; the others do nothing. More than `blocks_at_once` in one
     container is a violation (None: any number). Leaving it ends the world; raises AssertionError if there were
     violations."""
@@ -426,7 +374,7 @@ async def open_fake_host(
         blocks_at_once=blocks_at_once,
     )
     async with open_service_nursery() as nursery:
-        scope = await nursery.start(host._exist)
+        scope = await nursery.start(host.exist)
         try:
             yield host
         finally:
