@@ -11,8 +11,8 @@ import trio
 from warmlane.agent.protocol import BlockCall, Exit, LogLine, Response
 from warmlane.errors import ContainerLostError
 from warmlane.runtimes.fake_blocks import FakeRequest, Run
-from warmlane.runtimes.fake_faults import Kind
 from warmlane.runtimes.fake_box import Box
+from warmlane.runtimes.fake_faults import Kind
 from warmlane.runtimes.fake_host import FakeHost
 
 T = TypeVar("T")

@@ -335,11 +335,11 @@ class FakeHost:
         finally:
             self._watchers.remove(watcher)
 
-    async def exist(self, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
-        """Runs the world, until the scope that it starts with is cancelled."""
-        with trio.CancelScope(shield=True) as scope:
+    async def exist(self, scope: trio.CancelScope, born: trio.Event) -> None:
+        """Runs the world until that scope is cancelled."""
+        with scope:
             async with trio.open_nursery() as self._world:
-                task_status.started(scope)
+                born.set()
                 await trio.sleep_forever()
 
 
@@ -373,9 +373,11 @@ async def open_fake_host(
         pace=pace or Pace(),
         blocks_at_once=blocks_at_once,
     )
+    scope, born = trio.CancelScope(shield=True), trio.Event()
     async with open_service_nursery() as nursery:
-        scope = await nursery.start(host.exist)
+        nursery.start_soon(host.exist, scope, born)
         try:
+            await born.wait()
             yield host
         finally:
             scope.cancel()
