@@ -1,0 +1,245 @@
+"""The unary calls to the Docker daemon: docker-py in worker threads, made safe to cancel. Nobody else imports it.
+
+Each call holds one socket while it runs. A cancelled call has that socket shut down, which ends its thread at once;
+no thread is ever abandoned. `create` and `start` are the exceptions: the daemon carries them out even if it is hung
+up on, so they run to its answer. Work waits in line by kind, so that a jam of births cannot hold up removals, and
+waiting in line is cancelled at no cost.
+
+Every failure leaves as RuntimeRefusedError (the daemon's own words and its HTTP status) or RuntimeSilentError.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+import docker
+import requests
+import trio
+import urllib3
+from docker.errors import APIError, DockerException
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
+
+from warmlane.errors import RuntimeRefusedError, RuntimeSilentError
+from warmlane.runtimes.docker_address import DockerAddress
+
+_BIRTHS = 4  # starts are bound by the CPU: more at once only makes each of them wait longer
+_CONTROL = 16
+_CLEANUP = 8
+_PULLS = 3
+_PATIENCE = (
+    60  # seconds without a byte, after which a daemon is taken for silent; the only bound of `create` and `start`
+)
+
+
+class _Wire:
+    """The socket that one call is using at this moment, if any. Cut once, it stays cut."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._cut = False
+
+    def attach(self, connection: socket.socket) -> None:
+        with self._lock:
+            if self._cut:
+                raise ConnectionAbortedError("the call was cancelled")
+            self._socket = connection
+
+    def detach(self) -> None:
+        with self._lock:
+            self._socket = None
+
+    def cut(self) -> None:
+        with self._lock:
+            self._cut = True
+            if self._socket is not None:
+                with suppress(OSError):  # not connected any more: then nobody is blocked on it
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+
+_wire: ContextVar[_Wire] = ContextVar("_wire")
+
+
+class _Connection(HTTPConnection):
+    """A connection to the daemon. It tells the wire of the call whether its socket is in use."""
+
+    def __init__(self, address: DockerAddress) -> None:
+        super().__init__("localhost", timeout=_PATIENCE)
+        self._address = address
+
+    def connect(self) -> None:
+        seconds = self.timeout if isinstance(self.timeout, int | float) else None
+        self.sock = self._address.dial(seconds, _wire.get().attach)
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is not None:
+            _wire.get().attach(self.sock)
+        super().request(*args, **kwargs)
+
+    def close(self) -> None:
+        if (wire := _wire.get(None)) is not None:
+            wire.detach()
+        super().close()
+
+
+class _Pool(HTTPConnectionPool):
+    """One pool for everything: docker-py's own keeps one per URL, and closes them under the feet of their users."""
+
+    def __init__(self, address: DockerAddress) -> None:
+        super().__init__("localhost", maxsize=_BIRTHS + _CONTROL + _CLEANUP + _PULLS)
+        self._address = address
+
+    def _new_conn(self) -> _Connection:
+        return _Connection(self._address)
+
+    def _put_conn(self, conn: Any) -> None:
+        _wire.get().detach()  # from here on the socket may serve somebody else's call
+        super()._put_conn(conn)
+
+
+class _Adapter(HTTPAdapter):
+    """Sends every request of the client to the one pool."""
+
+    def __init__(self, address: DockerAddress) -> None:
+        super().__init__()
+        self._pool = _Pool(address)
+
+    def get_connection(self, *_args: Any, **_kwargs: Any) -> _Pool:
+        return self._pool
+
+    def get_connection_with_tls_context(self, *_args: Any, **_kwargs: Any) -> _Pool:
+        return self._pool
+
+    def request_url(self, request: Any, proxies: Any) -> str:
+        return str(request.path_url)
+
+    def close(self) -> None:
+        self._pool.close()
+        super().close()
+
+
+class Calls:
+    """One client of one daemon. Close it when all calls have ended."""
+
+    def __init__(self, address: DockerAddress, version: str) -> None:
+        # An address in the client would choose docker-py's own transport for it; ours is put in its place.
+        self._client: Any = docker.APIClient(base_url="tcp://127.0.0.1:2375", version=version, timeout=_PATIENCE)
+        self._client.trust_env = False  # no proxies and no .netrc on the way to a local daemon
+        self._client.mount("http://", _Adapter(address))
+        self._births = trio.CapacityLimiter(_BIRTHS)
+        self._control = trio.CapacityLimiter(_CONTROL)
+        self._cleanup = trio.CapacityLimiter(_CLEANUP)
+        self._pulls = trio.CapacityLimiter(_PULLS)
+
+    def close(self) -> None:
+        self._client.close()
+
+    async def create(self, name: str, config: Mapping[str, Any]) -> None:
+        """`config` is the body of the API's `POST /containers/create`. Runs to the daemon's answer."""
+        await self._uncut("create a container", self._births, self._client.create_container_from_config, config, name)
+
+    async def start(self, name: str) -> None:
+        """Runs to the daemon's answer."""
+        await self._uncut("start a container", self._births, self._client.start, name)
+
+    async def pause(self, name: str) -> None:
+        await self._cuttable("pause a container", self._control, self._client.pause, name)
+
+    async def unpause(self, name: str) -> None:
+        await self._cuttable("unpause a container", self._control, self._client.unpause, name)
+
+    async def inspect(self, name: str) -> dict[str, Any]:
+        """What the daemon knows of a container."""
+        found = await self._cuttable("inspect a container", self._control, self._client.inspect_container, name)
+        return dict(found)
+
+    async def containers(self, label: str) -> list[dict[str, Any]]:
+        """All containers that carry the label, in any state."""
+        listing = partial(self._client.containers, all=True, filters={"label": [label]})
+        return list(await self._cuttable("list the containers", self._control, listing))
+
+    async def stop(self, name: str, grace: int) -> None:
+        """Asks its first process to end, and kills it after `grace` seconds."""
+        await self._cuttable("stop a container", self._cleanup, partial(self._client.stop, name, timeout=grace))
+
+    async def remove(self, name: str) -> None:
+        """Kills it if it runs, and removes it with its anonymous volumes."""
+        removal = partial(self._client.remove_container, name, force=True, v=True)
+        await self._cuttable("remove a container", self._cleanup, removal)
+
+    async def exists(self, name: str) -> bool:
+        """Whether there is (still) such a container; asked in the line of the removals."""
+        try:
+            await self._cuttable("inspect a container", self._cleanup, self._client.inspect_container, name)
+        except RuntimeRefusedError as refusal:
+            if refusal.status == 404:
+                return False
+            raise
+        return True
+
+    async def image(self, image: str) -> dict[str, Any] | None:
+        """What the daemon knows of an image; None if it does not have it."""
+        try:
+            return dict(await self._cuttable("inspect an image", self._control, self._client.inspect_image, image))
+        except RuntimeRefusedError as refusal:
+            if refusal.status == 404:
+                return None
+            raise
+
+    async def pull(self, image: str, on_message: Callable[[dict[str, Any]], None]) -> None:
+        """Pulls an image with the user's own registry credentials. `on_message` is called, in the worker thread, with
+        each message of the daemon; a failure in mid-course is such a message, with a key `error`."""
+
+        def run() -> None:
+            for message in self._client.pull(image, stream=True, decode=True):
+                on_message(message)
+
+        await self._cuttable("pull an image", self._pulls, run)
+
+    async def _uncut(self, action: str, limiter: trio.CapacityLimiter, call: Callable[..., Any], *args: Any) -> Any:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return await trio.to_thread.run_sync(_work, action, _Wire(), call, args, limiter=limiter)
+
+    async def _cuttable(self, action: str, limiter: trio.CapacityLimiter, call: Callable[..., Any], *args: Any) -> Any:
+        wire = _Wire()
+        result, failure = None, None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cut_when_cancelled, wire)
+            try:
+                result = await trio.to_thread.run_sync(_work, action, wire, call, args, limiter=limiter)
+            except (RuntimeRefusedError, RuntimeSilentError) as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            await trio.lowlevel.checkpoint_if_cancelled()  # then the failure is only the echo of our cut
+            raise failure
+        return result
+
+
+async def _cut_when_cancelled(wire: _Wire) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        wire.cut()  # at the call's regular end there is no socket on it any more
+
+
+def _work(action: str, wire: _Wire, call: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """One call, in its worker thread. Trio gave it a context of its own, so the wire is this call's only."""
+    _wire.set(wire)
+    try:
+        return call(*args)
+    except APIError as error:
+        said = " ".join(str(error.explanation or error).split())
+        raise RuntimeRefusedError(action, said, status=error.status_code) from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError, DockerException, OSError) as error:
+        raise RuntimeSilentError(action, " ".join(str(error).split()) or type(error).__name__) from error
+    finally:
+        wire.detach()

@@ -1,0 +1,53 @@
+"""Removing what dead sessions have left, and nothing of a live one.
+
+`warmlane gc` calls it, and every session's start.
+"""
+
+from __future__ import annotations
+
+import trio
+from attrs import frozen
+
+from warmlane.errors import WarmlaneError
+from warmlane.runtimes.owner import owner_is_dead
+from warmlane.runtimes.protocol import Runtime
+from warmlane.settings import Graces
+
+
+@frozen(kw_only=True)
+class Swept:
+    """What a sweep did. `kept` belong to owners that live, or of which we cannot know; `failed` says why."""
+
+    removed: tuple[str, ...] = ()
+    failed: tuple[tuple[str, str], ...] = ()
+    """Names with the sentence that tells why they could not be confirmed gone."""
+    kept: tuple[str, ...] = ()
+
+
+async def sweep(runtime: Runtime, graces: Graces | None = None) -> Swept:
+    """Removes all containers of owners that are known to be dead, side by side, each within the grace for removals.
+
+    Raises what `owned` raises. Cancelling leaves removals undone; the next sweep does them.
+    """
+    grace = (graces or Graces()).remove
+    found = await runtime.owned()
+    dead = [container.name for container in found if owner_is_dead(container.owner)]
+    failed: dict[str, str] = {}
+
+    async def remove(name: str) -> None:
+        with trio.move_on_after(grace) as scope:
+            try:
+                await runtime.remove(name)
+            except WarmlaneError as error:
+                failed[name] = str(error)
+        if scope.cancelled_caught:
+            failed[name] = f"its removal was not confirmed within {grace:g} seconds"
+
+    async with trio.open_nursery() as nursery:
+        for name in dead:
+            nursery.start_soon(remove, name)
+    return Swept(
+        removed=tuple(name for name in dead if name not in failed),
+        failed=tuple(failed.items()),
+        kept=tuple(container.name for container in found if container.name not in dead),
+    )
