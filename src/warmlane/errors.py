@@ -101,6 +101,24 @@ class ContainerFaultError(WarmlaneError):
         return f"container{of} failed: {self.said}" + (f" (it printed: {last[0]})" if last else "")
 
 
+class NeverHealthyError(ContainerFaultError):
+    """A container was started or woken, and did not answer in time. Another one may."""
+
+
+class NoFreePortError(WarmlaneError):
+    """Every port of the range is in use: `ours` by our containers, the rest by other processes."""
+
+    def __init__(self, first: int, last: int, *, ours: int) -> None:
+        self.first, self.last, self.ours = first, last, ours
+        super().__init__(first, last, ours)
+
+    def __str__(self) -> str:
+        return (
+            f"no port is free in {self.first}-{self.last} on 127.0.0.1 ({self.ours} of them are our containers', the"
+            " rest other processes'); choose another range with --ports, or transport 'unix'"
+        )
+
+
 class ContainerLostError(WarmlaneError):
     """A container that was handed out is gone, or its agent does not answer any more."""
 
@@ -128,3 +146,25 @@ class SessionClosedError(WarmlaneError):
 
     def __str__(self) -> str:
         return "the session is closed; open another one"
+
+
+class MonitorAddressError(WarmlaneError):
+    """The monitor cannot listen where it was asked to. The caller chooses another address."""
+
+    def __init__(self, host: str, port: int, said: str) -> None:
+        self.host, self.port, self.said = host, port, said
+        super().__init__(host, port, said)
+
+    def __str__(self) -> str:
+        return f"the monitor cannot listen on {self.host}:{self.port}: {self.said}"
+
+
+class WatchError(WarmlaneError):
+    """What was to be watched cannot be: nothing is there, it is no monitor of ours, or it went away."""
+
+    def __init__(self, url: str, said: str) -> None:
+        self.url, self.said = url, said
+        super().__init__(url, said)
+
+    def __str__(self) -> str:
+        return f"cannot watch {self.url}: {self.said}"

@@ -90,11 +90,14 @@ class PoolStats:
 
 @frozen(kw_only=True)
 class ContainerEnd:
-    """How an execution left one container that it had used: `removed` means that the runtime confirmed it."""
+    """How an execution left one container that it had used.
+
+    `removed` means that the runtime confirmed it; `returned`, that it is back in the pool and not yet asleep.
+    """
 
     container_id: str
     name: str
-    ended: Literal["dormant", "removed", "quarantined", "in-use"]
+    ended: Literal["dormant", "removed", "quarantined", "returned"]
     at: float = field(metadata=MOMENT)
 
 

@@ -1,0 +1,30 @@
+"""A nursery for services: tasks that serve the body of a context manager and end with it.
+
+That a service uses tasks is an implementation detail, so an exception of the body leaves as it came, in no group.
+A crash of a service task is our own bug; it cancels the body and leaves as the group it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import trio
+
+
+@asynccontextmanager
+async def open_service_nursery() -> AsyncGenerator[trio.Nursery]:
+    """A nursery that is cancelled when the body ends, however it ends; it leaves when all its tasks have ended."""
+    from_body: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                yield nursery
+            except BaseException as error:  # noqa: BLE001 - kept for a moment, raised below
+                from_body = error
+            nursery.cancel_scope.cancel()
+    except trio.Cancelled:
+        if from_body is None or isinstance(from_body, trio.Cancelled):
+            raise
+    if from_body is not None:
+        raise from_body

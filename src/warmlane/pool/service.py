@@ -1,0 +1,71 @@
+"""The pool as a service: open as long as the context is, and with nothing left when it has closed.
+
+Cancelling the body does not reach into the pool's tasks: they are shielded, and ended by `teardown`, which is bounded.
+What could not be confirmed gone is in `Pool.left_behind` afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import trio
+
+from warmlane.bus import Bus
+from warmlane.errors import WarmlaneError
+from warmlane.nursery import open_service_nursery
+from warmlane.pool.pool import Pool
+from warmlane.runtimes.protocol import Runtime
+from warmlane.settings import Settings
+
+
+@asynccontextmanager
+async def open_pool(
+    runtime: Runtime, bus: Bus, settings: Settings, *, session_id: str, owner: str
+) -> AsyncGenerator[Pool]:
+    """A pool over a runtime that is open already, and stays open for longer."""
+    closing = trio.Event()
+
+    async def serve(task_status: trio.TaskStatus[Pool]) -> None:
+        with trio.CancelScope(shield=True):
+            await _serve(runtime, bus, settings, session_id, owner, closing, task_status)
+
+    async with open_service_nursery() as nursery:
+        pool = await nursery.start(serve)
+        try:
+            yield pool
+        finally:
+            closing.set()
+
+
+async def _serve(
+    runtime: Runtime,
+    bus: Bus,
+    settings: Settings,
+    session_id: str,
+    owner: str,
+    closing: trio.Event,
+    task_status: trio.TaskStatus[Pool],
+) -> None:
+    pool: Pool | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            pool = Pool(runtime, bus, settings, nursery, session_id=session_id, owner=owner)
+            nursery.start_soon(pool.watch, name="watching the runtime")
+            task_status.started(pool)
+            await closing.wait()
+            await pool.teardown()
+            nursery.cancel_scope.cancel()
+    except BaseException:
+        # The pool itself has crashed: our own bug, and no reason to leave its containers running.
+        for name in pool.left_behind if pool else ():
+            await _remove(runtime, name, settings)
+        raise
+
+
+async def _remove(runtime: Runtime, name: str, settings: Settings) -> None:
+    with trio.move_on_after(settings.graces.remove, shield=True):
+        try:
+            await runtime.remove(name)
+        except WarmlaneError:
+            return  # the next start of a session finds it by its label

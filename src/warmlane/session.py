@@ -1,0 +1,168 @@
+"""A session: the life of one pool. Executions come and go in it; dormant containers are reused across them.
+
+Leaving it, however, ends all its executions and removes every container; then its events end. Cancelling the body is
+one way of leaving. What could not be confirmed gone is named in LeftBehindError, and found again by the next start.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager
+from typing import Any
+
+import trio
+
+from warmlane.bus import Bus, Feed
+from warmlane.engine import Execution, Report
+from warmlane.errors import LeftBehindError, PlanError, Problem, SessionClosedError
+from warmlane.events import PoolStatus
+from warmlane.nursery import open_service_nursery
+from warmlane.plan.check import check_plan
+from warmlane.plan.inputs import bind_inputs
+from warmlane.plan.model import WorkflowPlan
+from warmlane.plan.read import read_plan
+from warmlane.pool import Pool, open_pool
+from warmlane.runtimes import open_runtime
+from warmlane.runtimes.owner import owner_label
+from warmlane.runtimes.protocol import Runtime
+from warmlane.settings import Settings
+
+
+class Session:
+    """One pool and what runs on it. Made by `open_session`."""
+
+    def __init__(
+        self, session_id: str, runtime: Runtime, pool: Pool, bus: Bus, settings: Settings, nursery: trio.Nursery
+    ) -> None:
+        self.id = session_id
+        self._runtime = runtime
+        self._pool = pool
+        self._bus = bus
+        self._settings = settings
+        self._nursery = nursery
+        self._executions = 0
+
+    @property
+    def runtime(self) -> str:
+        """Where its containers live: `docker`, `process`."""
+        return self._runtime.kind
+
+    async def run(self, plan: WorkflowPlan | Mapping[str, Any], *, inputs: Mapping[str, Any] | None = None) -> Report:
+        """Runs a plan to its end, and reports; a failed run is a report, too, and no exception.
+
+        Cancelling the scope around this call aborts the run: the Cancelled goes on when all blocks have settled.
+        Raises PlanError before anything starts.
+        """
+        return await self._execution(plan, inputs).run()
+
+    def start(self, plan: WorkflowPlan | Mapping[str, Any], *, inputs: Mapping[str, Any] | None = None) -> Execution:
+        """Starts a plan beside the caller; the session owns the run and aborts it when it closes.
+
+        The execution has `id`, `wait()` and `abort()`. Raises PlanError before anything starts.
+        """
+        execution = self._execution(plan, inputs)
+        self._nursery.start_soon(execution.run, name=f"execution {execution.id}")
+        return execution
+
+    def events(self, *, after: int | None = None, whole: bool = False) -> AbstractContextManager[Feed]:
+        """A feed of all events from now on (or behind number `after`), to iterate over inside the context.
+
+        A feed that is too slow gets a `MonitorLost` event in place of what it missed; a `whole` one misses nothing
+        and costs memory instead. It ends when the session has closed.
+        """
+        return self._bus.feed(after=after, whole=whole)
+
+    def pool_status(self) -> PoolStatus:
+        """All containers as they are now."""
+        return self._pool.status()
+
+    def hurry(self) -> None:
+        """Cuts every grace: all containers are killed and removed now. The session is closed for new work."""
+        self._pool.hurry()
+
+    def _execution(self, plan: WorkflowPlan | Mapping[str, Any], inputs: Mapping[str, Any] | None) -> Execution:
+        if self._pool.closed:
+            raise SessionClosedError
+        if isinstance(plan, WorkflowPlan):
+            if problems := check_plan(plan):
+                raise PlanError(problems)
+        else:
+            plan = read_plan(plan)
+        self._vet(plan)
+        self._executions += 1
+        return Execution(
+            plan,
+            bind_inputs(plan, inputs or {}),
+            execution_id=f"{self.id}-e{self._executions}",
+            runtime=self.runtime,
+            pool=self._pool,
+            bus=self._bus,
+            settings=self._settings,
+        )
+
+    def _vet(self, plan: WorkflowPlan) -> None:
+        refusals: dict[str, Problem] = {}
+        for block_id in plan.blocks:
+            container = plan.container_of(block_id)
+            if (said := self._runtime.vet(container)) is not None:
+                refusals.setdefault(container.key, Problem(f"$.blocks.{block_id}", said))
+        if refusals:
+            raise PlanError(refusals.values())
+
+
+@asynccontextmanager
+async def open_session(
+    runtime: str | Runtime = "auto",
+    *,
+    settings: Settings | None = None,
+    clock: Callable[[], float] = time.time,
+) -> AsyncGenerator[Session]:
+    """Opens a session on a runtime: `docker`, `process`, or `auto` (docker if it answers, else process).
+
+    A runtime may also be an open Runtime object, which then stays open. clock gives seconds since the epoch.
+    Raises RuntimeUnavailableError if the runtime does not answer; on leaving, LeftBehindError if a container could not
+    be confirmed gone (unless another exception is on its way).
+    """
+    settings = settings or Settings()
+    session_id, owner = secrets.token_hex(4), owner_label()
+    if isinstance(runtime, str):
+        async with open_runtime(runtime, session_id=session_id, owner=owner) as opened:
+            async with _open(opened, session_id, owner, settings, clock) as session:
+                yield session
+    else:
+        async with _open(runtime, session_id, owner, settings, clock) as session:
+            yield session
+
+
+@asynccontextmanager
+async def _open(
+    runtime: Runtime, session_id: str, owner: str, settings: Settings, clock: Callable[[], float]
+) -> AsyncGenerator[Session]:
+    bus = Bus(clock=clock)
+    try:
+        async with open_pool(runtime, bus, settings, session_id=session_id, owner=owner) as pool:
+            async with open_service_nursery() as nursery:
+                yield Session(session_id, runtime, pool, bus, settings, nursery)
+    finally:
+        bus.close()
+    if pool.left_behind:
+        raise LeftBehindError(pool.left_behind)
+
+
+async def run(
+    plan: WorkflowPlan | Mapping[str, Any],
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    runtime: str | Runtime = "auto",
+    settings: Settings | None = None,
+) -> Report:
+    """Runs one plan in a session of its own; see `Session.run` and `open_session`.
+
+    Without settings, the pool's cap is the plan's `max_containers`.
+    """
+    plan = plan if isinstance(plan, WorkflowPlan) else read_plan(plan)
+    settings = settings or Settings(max_containers=plan.max_containers)
+    async with open_session(runtime, settings=settings) as session:
+        return await session.run(plan, inputs=inputs)
