@@ -1,0 +1,131 @@
+"""The commands and their arguments. Each imports what it needs when it runs; none of them does work here.
+
+A command returns its exit code. Errors leave as they are: `__main__` makes sentences and codes of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from warmlane._version import __version__
+from warmlane.cli.options import Address, Ports
+
+_RUNTIMES = click.Choice(["auto", "docker", "process"])
+_runtime_option = click.option(
+    "--runtime",
+    type=_RUNTIMES,
+    default="auto",
+    show_default=True,
+    help="Where containers live. 'auto' takes Docker if it answers, else local processes.",
+)
+_plan_argument = click.argument("plan", type=click.Path(path_type=Path))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="warmlane", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Run the blocks of a workflow side by side, in containers that are already warm.
+
+    Exit codes: 0 completed, 1 failed, 2 bad plan or usage, 3 aborted, 5 no runtime.
+    """
+
+
+@cli.command()
+@_plan_argument
+@click.option("--input", "inputs", multiple=True, metavar="NAME=VALUE", help="A value for one of the plan's inputs.")
+@_runtime_option
+@click.option("--json", "as_json", is_flag=True, help="Print all events as JSON, one a line, and nothing else.")
+@click.option("--monitor", type=Address(), metavar="HOST:PORT", help="Let monitors watch the run at this address.")
+@click.option("--repeat", type=click.IntRange(min=1), default=1, metavar="N", help="Run N times on one pool.")
+@click.option("--ports", type=Ports(), metavar="FIRST-LAST", help="The local ports for containers.  [default: 9100-9199]")
+def run(
+    plan: Path,
+    inputs: tuple[str, ...],
+    runtime: str,
+    as_json: bool,
+    monitor: tuple[str, int] | None,
+    repeat: int,
+    ports: range | None,
+) -> int:
+    """Run the PLAN, a JSON, YAML or TOML file, and show what happens.
+
+    Ctrl-C (or SIGTERM) ends the blocks that run and removes every container; a second one does it without grace.
+    """
+    from warmlane.cli.run import Order, run_order
+    from warmlane.plan.inputs import bind_words
+    from warmlane.plan.read import load_plan
+    from warmlane.settings import Settings
+
+    document = load_plan(plan)
+    settings = Settings(max_containers=document.max_containers)
+    order = Order(
+        plan=document,
+        inputs=bind_words(document, inputs),
+        runtime=runtime,
+        settings=settings if ports is None else Settings(max_containers=document.max_containers, ports=ports),
+        as_json=as_json,
+        monitor=monitor,
+        repeat=repeat,
+    )
+    return run_order(order)
+
+
+@cli.command()
+@_plan_argument
+def validate(plan: Path) -> int:
+    """Check the PLAN, and print every problem that it has, one a line."""
+    from warmlane.cli.exits import COMPLETED, USAGE
+    from warmlane.errors import PlanError
+    from warmlane.plan.read import load_plan
+
+    try:
+        document = load_plan(plan)
+    except PlanError as error:
+        say("\n".join(map(str, error.problems)))
+        return USAGE
+    lanes, blocks = len(document.lanes), len(document.blocks)
+    say(f"{plan}: ok, {lanes} lane{'s'[: lanes != 1]}, {blocks} block{'s'[: blocks != 1]}")
+    return COMPLETED
+
+
+@cli.command()
+def schema() -> int:
+    """Print the JSON Schema of plans."""
+    from warmlane.cli.exits import COMPLETED
+    from warmlane.plan.schema import plan_schema
+
+    say(json.dumps(plan_schema(), indent=2))
+    return COMPLETED
+
+
+@cli.command()
+@_runtime_option
+def gc(runtime: str) -> int:
+    """Remove what sessions that were killed have left, and nothing of one that lives."""
+    from warmlane.cli.gc import collect
+
+    return collect(runtime, say)
+
+
+@cli.command()
+@click.argument("url")
+def monitor(url: str) -> int:
+    """Watch the run whose monitor is at URL (`ws://HOST:PORT/ws`) in this terminal."""
+    from warmlane.cli.watch import watch
+
+    return watch(url)
+
+
+def say(text: str) -> None:
+    """Prints lines to stdout. That their reader has gone (`| head`) does not change what the command has found."""
+    from warmlane.terminal import visible
+
+    try:
+        click.echo("\n".join(map(visible, text.split("\n"))))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

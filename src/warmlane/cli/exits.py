@@ -1,0 +1,44 @@
+"""What the process ends with: the exit codes, and which error means which."""
+
+from __future__ import annotations
+
+from warmlane.errors import MonitorAddressError, PlanError, RuntimeUnavailableError, WarmlaneError
+
+COMPLETED = 0
+FAILED = 1
+USAGE = 2
+ABORTED = 3
+NO_RUNTIME = 5
+BUG = 70
+
+_OF_STATUS = {"completed": COMPLETED, "failed": FAILED, "aborted": ABORTED}
+
+
+def code_of_status(status: str) -> int:
+    """The code of a run that ended as `completed`, `failed` or `aborted`."""
+    return _OF_STATUS[status]
+
+
+def code_of_error(error: WarmlaneError) -> int:
+    """The code of an error that ended the command."""
+    if isinstance(error, PlanError | MonitorAddressError):
+        return USAGE
+    return NO_RUNTIME if isinstance(error, RuntimeUnavailableError) else FAILED
+
+
+def sentence(error: WarmlaneError) -> str:
+    """The error and what to do about it. A bad plan has one line for each problem."""
+    if isinstance(error, PlanError):
+        return "\n  ".join([f"{error.source} is not valid:", *map(str, error.problems)])
+    if isinstance(error, RuntimeUnavailableError) and error.runtime == "docker":
+        return f"{error}; start Docker, or use '--runtime process'"
+    return str(error)
+
+
+def find(error: BaseException) -> WarmlaneError | None:
+    """The error that we raised on purpose, if that is all there is in `error`: itself, or one in nested groups."""
+    if isinstance(error, WarmlaneError):
+        return error
+    if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        return find(error.exceptions[0])
+    return None

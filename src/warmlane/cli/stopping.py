@@ -1,0 +1,70 @@
+"""What ends a run before its time: SIGINT, SIGTERM, and a stdout that cannot be written to.
+
+The first cause aborts the execution and takes the common way of every cancellation; a second signal cuts the grace.
+All but `watch` is synchronous, so that no cause can come between two steps of handling another.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Callable
+
+import trio
+
+from warmlane.session import Execution, Session
+
+_PATIENCE = (math.inf, 5.0, 0.5)
+"""Seconds that a slow reader of our last output gets after no signal, one, and more."""
+
+
+class Stopping:
+    """The wish to stop, and what it is to reach: the session being opened, an execution, or the last output."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.opening = trio.CancelScope()
+        """The scope to open the session in; from then on `session` and `execution` are what is stopped."""
+        self.session: Session | None = None
+        self.execution: Execution | None = None
+        self.wished = False
+        """Whether nothing new is to begin."""
+        self._tell = tell
+        self._signals = 0
+        self._flushing: trio.CancelScope | None = None
+
+    def stop(self) -> None:
+        """Ends what runs, and lets nothing new begin. Any number of times."""
+        self.wished = True
+        if self.session is None:
+            self.opening.cancel()
+        elif self.execution is not None:
+            self.execution.abort()
+
+    def flushing(self) -> trio.CancelScope:
+        """The scope to wait in for the last output to be read: without end until somebody signals."""
+        self._flushing = trio.CancelScope()
+        self._limit_flushing()
+        return self._flushing
+
+    async def watch(self, task_status: trio.TaskStatus[None]) -> None:
+        """Listens for signals until cancelled."""
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            async for number in signals:
+                self._on_signal(signal.Signals(number).name)
+
+    def _on_signal(self, name: str) -> None:
+        self._signals += 1
+        if self._signals == 1:
+            self._tell(f"{name}: ending the run and removing its containers; once more to kill at once")
+            self.stop()
+        else:
+            self._tell(f"{name}: killing what is left")
+            if self.session is not None:
+                self.session.hurry()
+        self._limit_flushing()
+
+    def _limit_flushing(self) -> None:
+        if self._flushing is not None:
+            patience = _PATIENCE[min(self._signals, len(_PATIENCE) - 1)]
+            self._flushing.deadline = min(self._flushing.deadline, trio.current_time() + patience)

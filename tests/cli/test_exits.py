@@ -1,0 +1,49 @@
+"""Which error ends the process with which code, and in which words."""
+
+from __future__ import annotations
+
+import pytest
+
+from warmlane.cli.exits import code_of_error, find, sentence
+from warmlane.errors import (
+    LeftBehindError,
+    MonitorAddressError,
+    PlanError,
+    Problem,
+    RuntimeUnavailableError,
+    WarmlaneError,
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (PlanError([]), 2),
+        (MonitorAddressError("127.0.0.1", 1, "taken"), 2),
+        (RuntimeUnavailableError("docker", "no"), 5),
+        (LeftBehindError(["a"]), 1),
+    ],
+)
+def test_the_code_says_whose_turn_it_is(error: WarmlaneError, code: int) -> None:
+    assert code_of_error(error) == code
+
+
+def test_every_problem_of_a_plan_has_a_line() -> None:
+    error = PlanError([Problem("$.a", "is odd"), Problem("$.b", "is even")], source="p.json")
+    assert sentence(error).splitlines() == ["p.json is not valid:", "  $.a: is odd", "  $.b: is even"]
+
+
+def test_who_has_no_docker_is_told_what_else_there_is() -> None:
+    assert "--runtime process" in sentence(RuntimeUnavailableError("docker", "no"))
+
+
+def test_an_error_of_ours_is_found_in_groups() -> None:
+    error = LeftBehindError(["a"])
+    assert find(ExceptionGroup("", [ExceptionGroup("", [error])])) is error
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError(), ExceptionGroup("", [ValueError()]), ExceptionGroup("", [PlanError([]), ValueError()])]
+)
+def test_a_bug_is_not_taken_for_an_error_of_ours(error: Exception) -> None:
+    assert find(error) is None
