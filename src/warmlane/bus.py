@@ -87,6 +87,11 @@ class Feed:
         self.position = position
         self.whole = whole
 
+    @property
+    def behind(self) -> int:
+        """How many events are out that this feed has not read."""
+        return self._bus.seq - self.position
+
     def __aiter__(self) -> Feed:
         return self
 
