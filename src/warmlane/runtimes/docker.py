@@ -9,7 +9,7 @@ needed is a 500, as is one that came within milliseconds of the pause.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Literal
 
@@ -87,7 +87,10 @@ class DockerRuntime:
         if birth.name in self._births:
             raise RuntimeRefusedError("create a container", f"the name '{birth.name}' is already in use", status=409)
         has_agent = birth.container.port is None
-        run_dir = self._dirs.make(birth.name, agent_config(birth)) if has_agent else None
+        try:
+            run_dir = self._dirs.make(birth.name, agent_config(birth)) if has_agent else None
+        except OSError as error:
+            raise RuntimeRefusedError("make its run directory", str(error)) from error
         self._births[birth.name] = birth
         image = birth.container.image or ""
         config = container_config(birth, run_dir, self._invoker, self._images.user_of(image))
@@ -165,9 +168,10 @@ class DockerRuntime:
                 return None
             raise
 
-    async def _change(self, name: str, call: Callable[[str], Any], *, paused: bool) -> None:
+    async def _change(self, name: str, call: Callable[[str], Awaitable[None]], *, paused: bool) -> None:
         """Pauses or unpauses; success is what the state says."""
-        for pause in (*_SETTLING, None):
+        patience = iter(_SETTLING)
+        while True:
             try:
                 return await call(name)
             except RuntimeRefusedError as refusal:
@@ -176,10 +180,9 @@ class DockerRuntime:
                     raise ContainerLostError(name, await self.diagnose(name)) from refusal
                 if about["State"]["Paused"] == paused:
                     return None
-                if pause is None:
+                if (pause := next(patience, None)) is None:
                     raise
-                await trio.sleep(pause)
-        return None
+            await trio.sleep(pause)
 
     async def _stop(self, name: str) -> None:
         with suppress(RuntimeRefusedError):  # it is gone, or the removal that follows says what is wrong
