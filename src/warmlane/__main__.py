@@ -18,10 +18,11 @@ from warmlane.cli.commands import cli
 def main() -> None:
     """The whole program."""
     _fill_standard_streams()
-    sys.exit(_run(sys.argv[1:]))
+    sys.exit(run(sys.argv[1:]))
 
 
-def _run(arguments: list[str]) -> int:
+def run(arguments: list[str]) -> int:
+    """Runs one command, and returns the exit code."""
     try:
         code = cli.main(arguments, prog_name="warmlane", standalone_mode=False)
     except click.UsageError as error:

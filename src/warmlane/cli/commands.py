@@ -56,23 +56,27 @@ def run(
 
     Ctrl-C (or SIGTERM) ends the blocks that run and removes every container; a second one does it without grace.
     """
-    from warmlane.cli.run import Order, run_order
     from warmlane.plan.inputs import bind_words
     from warmlane.plan.read import load_plan
     from warmlane.settings import Settings
 
     document = load_plan(plan)
-    settings = Settings(max_containers=document.max_containers)
-    order = Order(
-        plan=document,
-        inputs=bind_words(document, inputs),
-        runtime=runtime,
-        settings=settings if ports is None else Settings(max_containers=document.max_containers, ports=ports),
-        as_json=as_json,
-        monitor=monitor,
-        repeat=repeat,
+    values = bind_words(document, inputs)
+    settings = Settings(max_containers=document.max_containers, ports=ports or Settings().ports)
+
+    from warmlane.cli.run import Order, run_order  # later than the plan, for a bad one needs none of it
+
+    return run_order(
+        Order(
+            plan=document,
+            inputs=values,
+            runtime=runtime,
+            settings=settings,
+            as_json=as_json,
+            monitor=monitor,
+            repeat=repeat,
+        )
     )
-    return run_order(order)
 
 
 @cli.command()
