@@ -6,17 +6,18 @@ one way of leaving. What could not be confirmed gone is named in LeftBehindError
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 import trio
 
 from warmlane.bus import Bus, Feed
 from warmlane.engine import Execution, Report
-from warmlane.errors import LeftBehindError, PlanError, Problem, SessionClosedError
+from warmlane.errors import LeftBehindError, PlanError, Problem, SessionClosedError, WarmlaneError
 from warmlane.events import PoolStatus
 from warmlane.nursery import open_service_nursery
 from warmlane.plan.check import check_plan
@@ -27,7 +28,10 @@ from warmlane.pool import Pool, open_pool
 from warmlane.runtimes import open_runtime
 from warmlane.runtimes.owner import owner_label
 from warmlane.runtimes.protocol import Runtime
+from warmlane.runtimes.sweep import sweep
 from warmlane.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 class Session:
@@ -127,28 +131,29 @@ async def open_session(
     """
     settings = settings or Settings()
     session_id, owner = secrets.token_hex(4), owner_label()
-    if isinstance(runtime, str):
-        async with open_runtime(runtime, session_id=session_id, owner=owner) as opened:
-            async with _open(opened, session_id, owner, settings, clock) as session:
-                yield session
-    else:
-        async with _open(runtime, session_id, owner, settings, clock) as session:
-            yield session
+    opened = open_runtime(runtime, session_id=session_id, owner=owner) if isinstance(runtime, str) else None
+    async with opened or nullcontext(runtime) as host:
+        assert not isinstance(host, str)
+        bus = Bus(clock=clock)
+        try:
+            async with (
+                open_pool(host, bus, settings, session_id=session_id, owner=owner) as pool,
+                open_service_nursery() as nursery,
+            ):
+                nursery.start_soon(_sweep, host, settings, name="sweep")
+                yield Session(session_id, host, pool, bus, settings, nursery)
+        finally:
+            bus.close()
+        if pool.left_behind:
+            raise LeftBehindError(pool.left_behind)
 
 
-@asynccontextmanager
-async def _open(
-    runtime: Runtime, session_id: str, owner: str, settings: Settings, clock: Callable[[], float]
-) -> AsyncGenerator[Session]:
-    bus = Bus(clock=clock)
+async def _sweep(runtime: Runtime, settings: Settings) -> None:
+    """Removes what dead sessions have left, beside the session's own work; what it cannot, the next start tries."""
     try:
-        async with open_pool(runtime, bus, settings, session_id=session_id, owner=owner) as pool:
-            async with open_service_nursery() as nursery:
-                yield Session(session_id, runtime, pool, bus, settings, nursery)
-    finally:
-        bus.close()
-    if pool.left_behind:
-        raise LeftBehindError(pool.left_behind)
+        await sweep(runtime, settings.graces)
+    except WarmlaneError as error:
+        _log.warning("could not look for what dead sessions have left: %s", error)
 
 
 async def run(

@@ -16,7 +16,7 @@ from attrs import define, field
 from warmlane.engine.berths import Berths
 from warmlane.engine.block import BlockRun, Surroundings
 from warmlane.plan.model import ParallelLane, WorkflowPlan
-from warmlane.plan.pick import block_input
+from warmlane.plan.pick import InputError, block_input
 from warmlane.records import BlockResult, Reason
 
 
@@ -76,8 +76,10 @@ class LaneRun:
             why=self._why,
         )
         try:
-            run.input = block_input(self.plan, block_id, self.previous, self.outputs, self.inputs)
-        except ValueError as error:
+            run.input = block_input(
+                self.plan, block_id, previous=self.previous, outputs=self.outputs, inputs=self.inputs
+            )
+        except InputError as error:
             return run.refuse("bad-input", str(error))
         self._blocks.append(run)
         return await run.perform()
