@@ -1,17 +1,46 @@
-"""The workflow document as Python objects. No Trio, no I/O.
+"""The workflow document as Python objects. No Trio, and no I/O but to ask for the current folder.
 
 Everyone who runs or shows a plan works on these classes; `read.py` makes them from a document, `check.py` says
-what is wrong with one. Durations are seconds here and milliseconds in the document (`wire.py` has the names).
+what is wrong with one, `schema.py` says the same to an editor. All three read the types below: an `Annotated` type
+carries the rule that its values keep (`words.py`) and the sentence that the schema shows.
+Durations are seconds here and milliseconds in the document (`wire.py` has the names).
+
+A class never refuses a wrong value by itself: a plan made by hand is checked as a whole, so that its author sees
+every problem at once.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+import os
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, cast
 
 from attrs import Factory, evolve, field, frozen
 
+from warmlane.plan.words import (
+    NOT_EMPTY_LIST,
+    NOT_EMPTY_OBJECT,
+    Argument,
+    BlockId,
+    Count,
+    Deadline,
+    EnvName,
+    Expression,
+    FolderPath,
+    FunctionName,
+    HeaderName,
+    HeaderValue,
+    ImageName,
+    InputName,
+    Method,
+    PlanName,
+    Port,
+    Text,
+    UrlPath,
+    UserName,
+    Wait,
+)
 from warmlane.wire import SECONDS, encode, to_wire
 
 FailureMode = Literal["strict", "lenient"]
@@ -27,17 +56,28 @@ REQUIRED: Any = ...
 class Input:
     """A value that the caller of a run may give, or must if it has no default."""
 
-    type: InputType = "string"
-    default: Any = REQUIRED
-    description: str | None = None
+    type: Annotated[InputType, "What the value must be."] = "string"
+    default: Annotated[Any, "The value if none is given; without a default, one must be given."] = REQUIRED
+    description: Annotated[str | None, "A sentence for those who run the plan."] = None
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    # An empty path is not the current folder but a slip, and the check says so.
+    is_path = isinstance(path, str | os.PathLike) and os.fspath(path) != ""
+    return os.path.abspath(path) if is_path else cast("str", path)
 
 
 @frozen(kw_only=True)
 class Workspace:
-    """A folder of the host that blocks find at `WARMLANE_WORKSPACE`. Read-only unless `mode` is `rw`."""
+    """A folder of the host that blocks find at `WARMLANE_WORKSPACE`. Read-only unless `mode` is `rw`.
 
-    path: str
-    mode: Literal["ro", "rw"] = "ro"
+    A relative path is made absolute at once, from the current folder (from the plan's own, where it was read).
+    """
+
+    path: Annotated[FolderPath, "The folder; a relative path is taken from the folder of the plan."] = field(
+        converter=_absolute
+    )
+    mode: Annotated[Literal["ro", "rw"], "May blocks write to it?"] = "ro"
 
 
 @frozen(kw_only=True)
@@ -48,12 +88,16 @@ class Container:
     server only `GET /health` is asked.
     """
 
-    image: str | None = None
-    env: Mapping[str, str] = Factory(dict)
-    user: str | None = None
-    workspace: Workspace | None = None
-    transport: Transport | None = None
-    port: int | None = None
+    image: Annotated[ImageName | None, "The image; local processes do without."] = None
+    env: Annotated[Mapping[EnvName, Text], "Environment variables; a block's are merged over the plan's."] = Factory(
+        dict
+    )
+    user: Annotated[UserName | None, "The user that blocks run as; the image's if not said."] = None
+    workspace: Annotated[Workspace | None, "A folder of the host that blocks find at WARMLANE_WORKSPACE."] = None
+    transport: Annotated[
+        Transport | None, "How the agent is reached: 'tcp' by a published port, 'unix' without any network."
+    ] = None
+    port: Annotated[Port | None, "The port of the image's own HTTP server, for 'request' blocks."] = None
 
     def over(self, base: Container) -> Container:
         """This one, with what it does not say taken from `base`; environments are merged."""
@@ -77,55 +121,83 @@ class Container:
 class Request:
     """An HTTP request to the image's own service. `body` is sent as JSON; status 400 and above is a failure."""
 
-    method: str = "GET"
-    path: str = "/"
-    headers: Mapping[str, str] = Factory(dict)
-    body: Any = None
+    method: Annotated[Method, "The HTTP method."] = "GET"
+    path: Annotated[UrlPath, "Path and query."] = "/"
+    headers: Annotated[Mapping[HeaderName, HeaderValue], "Headers of the request."] = Factory(dict)
+    body: Annotated[Any, "Sent as JSON."] = None
 
 
-def _words(value: Iterable[str] | None) -> tuple[str, ...] | None:
-    return None if value is None else tuple(value)
+def _words(value: Sequence[str] | None) -> tuple[str, ...] | None:
+    # Only a list: a string is no list of its letters, and the check says so.
+    return tuple(value) if isinstance(value, list) else cast("tuple[str, ...] | None", value)
 
 
 @frozen(kw_only=True)
 class Block:
     """One unit of work: exactly one of `command` (argv), `python` (`module:function`) and `request`."""
 
-    command: tuple[str, ...] | None = field(default=None, converter=_words)
-    python: str | None = None
-    request: Request | None = None
-    input: Mapping[str, Any] = Factory(dict)
-    from_: Mapping[str, str] = Factory(dict)
-    timeout: float | None = field(default=None, metadata=SECONDS)
-    container: Container = Container()
+    command: Annotated[tuple[Argument, ...] | None, NOT_EMPTY_LIST, "A program and its arguments."] = field(
+        default=None, converter=_words
+    )
+    python: Annotated[FunctionName | None, "A function of a module in the workspace or the image."] = None
+    request: Annotated[Request | None, "A request to the image's own service."] = None
+    input: Annotated[Mapping[str, Any], "Constants, merged on top of what the block gets."] = Factory(dict)
+    from_: Annotated[
+        Mapping[str, Expression], "What the block gets: JMESPath over 'inputs' and the outputs of earlier blocks."
+    ] = Factory(dict)
+    timeout: Annotated[Deadline | None, "After this many milliseconds the block is ended, and has failed."] = field(
+        default=None, metadata=SECONDS
+    )
+    container: Annotated[Container, "This block's own words, over the plan's."] = Container()
+
+
+def _block_ids(value: Sequence[str]) -> tuple[str, ...]:
+    return cast("tuple[str, ...]", _words(value))
 
 
 @frozen(kw_only=True)
 class ParallelLane:
     """Blocks that run at the same time. `failure_mode` None means: as the plan says."""
 
-    blocks: tuple[str, ...] = field(converter=tuple[str, ...])
-    failure_mode: FailureMode | None = None
+    blocks: Annotated[tuple[BlockId, ...], NOT_EMPTY_LIST, "Ids of blocks, in the order of their results."] = field(
+        converter=_block_ids
+    )
+    failure_mode: Annotated[FailureMode | None, "Overrides the plan's."] = None
 
 
-def _lanes(value: Iterable[str | ParallelLane]) -> tuple[ParallelLane, ...]:
+def _lanes(value: Sequence[str | ParallelLane]) -> tuple[ParallelLane, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return cast("tuple[ParallelLane, ...]", value)
     return tuple(ParallelLane(blocks=(lane,)) if isinstance(lane, str) else lane for lane in value)
 
 
 @frozen(kw_only=True)
 class WorkflowPlan:
-    """A whole workflow. Made by hand, it is checked when it is run; made by `read_plan`, when it is read."""
+    """A whole workflow. Made by hand, it is checked when it is run; made by `read_plan`, when it is read.
 
-    name: str
-    blocks: Mapping[str, Block]
-    lanes: tuple[ParallelLane, ...] = field(converter=_lanes)
-    inputs: Mapping[str, Input] = Factory(dict)
-    container: Container = Container()
-    failure_mode: FailureMode = "strict"
-    parallelism_model: ParallelismModel = "multi-container"
-    max_containers: int = 10
-    dormancy_timeout: float = field(default=300.0, metadata=SECONDS)
-    timeout: float | None = field(default=None, metadata=SECONDS)
+    `lanes` takes a block id for a lane of one block.
+    """
+
+    name: Annotated[PlanName, "What the plan is called."]
+    blocks: Annotated[Mapping[BlockId, Block], NOT_EMPTY_OBJECT, "The blocks, by id."]
+    lanes: Annotated[tuple[ParallelLane, ...], NOT_EMPTY_LIST, "The lanes, one after the other."] = field(
+        converter=_lanes
+    )
+    inputs: Annotated[Mapping[InputName, Input], "What the caller may give."] = Factory(dict)
+    container: Annotated[Container, "What all blocks' containers are made from."] = Container()
+    failure_mode: Annotated[
+        FailureMode, "strict: the first failure ends the run. lenient: all outcomes are collected, and the run goes on."
+    ] = "strict"
+    parallelism_model: Annotated[ParallelismModel, "A container for each block, or one for all blocks of a lane."] = (
+        "multi-container"
+    )
+    max_containers: Annotated[Count, "At most this many containers at once."] = 10
+    dormancy_timeout: Annotated[Wait, "A container that has been dormant for so many milliseconds is removed."] = field(
+        default=300.0, metadata=SECONDS
+    )
+    timeout: Annotated[Deadline | None, "After this many milliseconds the run is ended, and has failed."] = field(
+        default=None, metadata=SECONDS
+    )
 
     def container_of(self, block_id: str) -> Container:
         """What the block's container is made from: its own words over the plan's, transport `tcp` if none says."""

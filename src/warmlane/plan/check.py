@@ -1,0 +1,151 @@
+"""What is wrong with a plan that is well-formed: names that name nothing, blocks that would never run, and the like.
+
+Pure. `check_plan` also judges plans made in Python, of which nothing is known: it returns problems, and never raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from warmlane.errors import Problem
+from warmlane.plan.describe import describe
+from warmlane.plan.expressions import ExpressionError, parse, starts
+from warmlane.plan.inputs import misfit
+from warmlane.plan.model import REQUIRED, ParallelLane, WorkflowPlan
+from warmlane.plan.paths import Finding, Path, hint, kind, problems_in_order, quote, render
+from warmlane.plan.shape import shape
+from warmlane.plan.values import walk
+
+Places = Sequence[Sequence[tuple[Path, str]]]
+"""For each lane, each of its block ids with its path."""
+
+
+def check_plan(plan: object) -> tuple[Problem, ...]:
+    """All problems of a plan, in the order of its document; none if it can be run."""
+    if not isinstance(plan, WorkflowPlan):
+        return (Problem("$", f"expected a WorkflowPlan, got {kind(plan)}"),)
+    document, findings = describe(plan)
+    findings += [*walk(document), *shape(document)[1]]
+    findings += check_document(document, findings) if findings else check_meaning(plan)
+    return problems_in_order(findings, document)
+
+
+def check_document(document: Any, findings: Iterable[Finding]) -> list[Finding]:
+    """What can be said about the lanes of a document that has other problems, which are `findings`."""
+    if any(path in ((), ("blocks",)) or path[0] == "lanes" for path, _ in findings):
+        return []
+    lanes: Places = [
+        [(("lanes", index), lane)]
+        if isinstance(lane, str)
+        else [(("lanes", index, "blocks", place), block_id) for place, block_id in enumerate(lane["blocks"])]
+        for index, lane in enumerate(document["lanes"])
+    ]
+    return list(_check_lanes(document["blocks"], lanes))
+
+
+def check_meaning(plan: WorkflowPlan) -> list[Finding]:
+    """All problems of a plan whose values are all of the right types and shapes."""
+    lanes = [list(_places(index, lane)) for index, lane in enumerate(plan.lanes)]
+    return [
+        *_check_inputs(plan),
+        *_check_lanes(plan.blocks, lanes),
+        *_check_containers(plan),
+        *_check_picks(plan),
+    ]
+
+
+def _places(index: int, lane: ParallelLane) -> Iterator[tuple[Path, str]]:
+    if len(lane.blocks) == 1 and lane.failure_mode is None:
+        yield ("lanes", index), lane.blocks[0]
+    else:
+        yield from ((("lanes", index, "blocks", place), block_id) for place, block_id in enumerate(lane.blocks))
+
+
+def _check_inputs(plan: WorkflowPlan) -> Iterator[Finding]:
+    for name, declared in plan.inputs.items():
+        wrong = None if declared.default is REQUIRED else misfit(declared, declared.default)
+        if wrong:
+            yield ("inputs", name, "default"), wrong
+
+
+def _check_lanes(blocks: Iterable[str], lanes: Places) -> Iterator[Finding]:
+    ids = list(blocks)
+    known = set(ids)
+    seen: dict[str, Path] = {}
+    for path, block_id in (place for lane in lanes for place in lane):
+        if block_id not in known:
+            yield path, f"there is no block {quote(block_id)}{hint(block_id, ids)}"
+        elif block_id in seen:
+            yield path, f"block {quote(block_id)} already stands at {render(seen[block_id])}; a block runs once"
+        else:
+            seen[block_id] = path
+    for block_id in ids:
+        if block_id not in seen:
+            yield ("blocks", block_id), "stands in no lane, and would never run"
+
+
+def _check_containers(plan: WorkflowPlan) -> Iterator[Finding]:
+    for block_id, block in plan.blocks.items():
+        container = plan.container_of(block_id)
+        path: Path = ("blocks", block_id)
+        if block.request is not None and container.port is None:
+            yield (*path, "request"), "needs 'container.port', the port of the image's own service"
+        if block.request is None and container.port is not None:
+            yield path, "its container has a 'port', so it is an image's own service, and takes only 'request' blocks"
+        if container.port is not None and container.transport == "unix":
+            yield path, "its container has a 'port', which transport 'unix' has no network for; use 'tcp'"
+    if plan.parallelism_model == "single-container":
+        yield from _check_shared_containers(plan)
+
+
+def _check_shared_containers(plan: WorkflowPlan) -> Iterator[Finding]:
+    for index, lane in enumerate(plan.lanes):
+        keys = {block_id: plan.container_of(block_id).key for block_id in lane.blocks if block_id in plan.blocks}
+        first = next(iter(keys), "")
+        others = [block_id for block_id, key in keys.items() if key != keys[first]]
+        if others:
+            shared = "in 'single-container' the blocks of a lane share one container"
+            yield ("lanes", index), f"{shared}, but {quote(others[0])} wants another one than {quote(first)}"
+
+
+def _check_picks(plan: WorkflowPlan) -> Iterator[Finding]:
+    lane_of: dict[str, int] = {}
+    for index, lane in enumerate(plan.lanes):
+        for block_id in lane.blocks:
+            lane_of.setdefault(block_id, index)
+    for block_id, block in plan.blocks.items():
+        for name, expression in block.from_.items():
+            wrong = _misstart(plan, lane_of, block_id, expression)
+            if wrong:
+                yield ("blocks", block_id, "from", name), wrong
+
+
+def _misstart(plan: WorkflowPlan, lane_of: Mapping[str, int], block_id: str, expression: str) -> str | None:
+    here = lane_of.get(block_id, len(plan.lanes))
+    earlier = [known for known in plan.blocks if lane_of.get(known, here) < here]
+    try:
+        found = list(starts(parse(expression)))
+    except ExpressionError as error:
+        return f"{error}{_quoting(expression, plan.blocks)}"
+    for start, second in found:
+        if start == "inputs":
+            if second is not None and second not in plan.inputs:
+                return f"there is no input {quote(second)}{hint(second, plan.inputs)}"
+        elif start == block_id:
+            return "a block cannot get its own output"
+        elif start in lane_of and start not in earlier:
+            same = lane_of[start] == here
+            return f"block {quote(start)} runs {'beside' if same else 'after'} {quote(block_id)}, not before it"
+        elif start not in earlier:
+            can = ", ".join(map(quote, ["inputs", *earlier[:20]]))
+            extra = hint(start, ["inputs", *earlier]) or _quoting(expression, plan.blocks)
+            return f"there is no {quote(start)} to pick from{extra}; there is {can}"
+    return None
+
+
+def _quoting(expression: str, block_ids: Iterable[str]) -> str:
+    for block_id in block_ids:
+        if not block_id.isidentifier() and block_id in expression and f'"{block_id}"' not in expression:
+            return f"""; write the block id {quote(block_id)} as "{block_id}" in double quotes"""
+    return ""

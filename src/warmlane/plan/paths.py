@@ -1,0 +1,92 @@
+"""Where in a document something is wrong, and the small words of its sentence.
+
+A path is a tuple of keys and indexes; `render` writes it as users read it. Nothing here fails on any value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from warmlane.errors import Problem
+
+Path = tuple[str | int, ...]
+Finding = tuple[Path, str]
+"""A problem whose path is not yet rendered."""
+
+MOST_PROBLEMS = 100
+"""A hostile document could hold a million; nobody reads more than these."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def render(path: Path) -> str:
+    """`('blocks', 'lint', 'command', 0)` as `$.blocks.lint.command[0]`; unusual keys are quoted and clipped."""
+    return "$" + "".join(map(_step, path))
+
+
+def _step(key: str | int) -> str:
+    if isinstance(key, int):
+        return f"[{key}]"
+    return f".{key}" if _PLAIN.fullmatch(key) else f"[{quote(key)}]"
+
+
+def quote(value: object, longest: int = 60) -> str:
+    """A value in quotes on one line, clipped; never raises, and shows what cannot be printed as escapes."""
+    text = value if isinstance(value, str) else repr(value)
+    clipped = text if len(text) <= longest else text[: longest - 3] + "..."
+    return "'" + "".join(char if char.isprintable() else ascii(char)[1:-1] for char in clipped) + "'"
+
+
+def kind(value: object) -> str:
+    """What JSON calls a value: `a string`, `a number`, `null` ..."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list() | tuple():
+            return "a list"
+        case Mapping():
+            return "an object"
+        case _:
+            return f"a Python {type(value).__name__}"
+
+
+def hint(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?`, or nothing if no known word is close."""
+    # difflib takes quadratic time; a word longer than this is nobody's slip of the hand.
+    close = get_close_matches(word, list(known), n=1) if len(word) <= 64 else []
+    return f"; did you mean {quote(close[0])}?" if close else ""
+
+
+def problems_in_order(findings: Iterable[Finding], document: Any) -> tuple[Problem, ...]:
+    """Findings as problems in the order of the document, one for a path; what it lacks comes last in its object."""
+    places: dict[int, dict[Any, int]] = {}
+
+    def position(finding: Finding) -> tuple[int, ...]:
+        place, node = [], document
+        for key in finding[0]:
+            if isinstance(node, Mapping):
+                keys = places.setdefault(id(node), {known: index for index, known in enumerate(node)})
+                place.append(keys.get(key, len(keys)))
+                node = node.get(key)
+            else:
+                place.append(key if isinstance(key, int) else 0)
+                node = node[key] if isinstance(node, list | tuple) and isinstance(key, int) else None
+        return tuple(place)
+
+    first: dict[Path, str] = {}
+    for path, message in findings:
+        first.setdefault(path, message)
+    ordered = sorted(first.items(), key=position)
+    problems = [Problem(render(path), message) for path, message in ordered[:MOST_PROBLEMS]]
+    if len(ordered) > MOST_PROBLEMS:
+        problems.append(Problem("$", f"and {len(ordered) - MOST_PROBLEMS} more problems"))
+    return tuple(problems)

@@ -1,0 +1,78 @@
+"""From a file or a document to a checked plan. The two ways in; everything wrong comes as one PlanError.
+
+Nothing else is ever raised for a document, whatever it holds, and nothing is started or opened but the file itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from warmlane.errors import PlanError, Problem
+from warmlane.plan import documents
+from warmlane.plan.check import check_document, check_meaning
+from warmlane.plan.model import WorkflowPlan
+from warmlane.plan.paths import problems_in_order
+from warmlane.plan.shape import shape
+from warmlane.plan.values import walk
+
+
+def load_plan(path: str | os.PathLike[str]) -> WorkflowPlan:
+    """Reads a plan from a `.json`, `.yaml`, `.yml` or `.toml` file.
+
+    A relative workspace is taken from the file's folder. Raises PlanError with all problems.
+    """
+    file = Path(path)
+    try:
+        document = documents.load(file)
+    except documents.DocumentError as error:
+        raise PlanError([Problem("$", str(error))], source=str(file)) from None
+    return read_plan(document, folder=file.absolute().parent, source=str(file))
+
+
+def read_plan(document: Any, *, folder: str | os.PathLike[str] | None = None, source: str = "the plan") -> WorkflowPlan:
+    """Reads a plan from plain values, as `json.load` gives them.
+
+    `folder` is where relative workspaces are taken from (default: the current one), `source` names the document in
+    errors. Raises PlanError with all problems.
+    """
+    findings = list(walk(document))
+    plan, wrong = shape(_with_absolute_workspaces(document, os.path.abspath(folder or ".")))
+    findings += wrong
+    if plan is None or findings:
+        findings += check_document(document, findings)
+        raise PlanError(problems_in_order(findings, document), source=source)
+    findings = check_meaning(plan)
+    if findings:
+        raise PlanError(problems_in_order(findings, document), source=source)
+    return plan
+
+
+def _with_absolute_workspaces(document: Any, folder: str) -> Any:
+    def container(value: Any) -> Any:
+        return _replaced(
+            value, "workspace", lambda place: _replaced(place, "path", path) if _is_object(place) else path(place)
+        )
+
+    def path(value: Any) -> Any:
+        # An empty path stays what it is, for the reader to refuse.
+        return os.path.normpath(os.path.join(folder, value)) if isinstance(value, str) and value else value
+
+    def blocks(value: Any) -> Any:
+        return (
+            {name: _replaced(block, "container", container) for name, block in value.items()}
+            if _is_object(value)
+            else value
+        )
+
+    return _replaced(_replaced(document, "container", container), "blocks", blocks)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _replaced(value: Any, key: str, change: Any) -> Any:
+    return {**value, key: change(value[key])} if isinstance(value, Mapping) and key in value else value
