@@ -241,5 +241,7 @@ def _work(action: str, wire: _Wire, call: Callable[..., Any], args: tuple[Any, .
         raise RuntimeRefusedError(action, said, status=error.status_code) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, DockerException, OSError) as error:
         raise RuntimeSilentError(action, " ".join(str(error).split()) or type(error).__name__) from error
+    except (KeyError, TypeError, ValueError) as error:  # docker-py stumbles like this over what no daemon would say
+        raise RuntimeSilentError(action, f"its answer makes no sense ({error!r})") from error
     finally:
         wire.detach()

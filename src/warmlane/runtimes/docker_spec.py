@@ -94,7 +94,7 @@ def container_config(birth: Birth, run_dir: Path | None, invoker: Invoker, image
         host["Tmpfs"]["/run"] = _TMPFS  # where servers keep their pid files
         config["Env"] = [f"{name}={value}" for name, value in container.env.items()]
     else:
-        config["Entrypoint"] = ["python3", "-I", _AGENT_FILE, f"{_RUN}/{AGENT_JSON}"]
+        config["Entrypoint"] = ["python3", "-I", "-S", _AGENT_FILE, f"{_RUN}/{AGENT_JSON}"]
         config["Cmd"] = []
         config["StopSignal"] = "SIGTERM"
     if birth.port is None:

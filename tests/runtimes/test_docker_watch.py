@@ -1,0 +1,91 @@
+"""What the daemon says happens, and how the watch outlives the connection."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from warmlane.runtimes.docker_watch import sightings
+from warmlane.runtimes.protocol import Sighting
+
+
+def event(action: str, name: str = "wl-1", time: int = 0) -> dict[str, Any]:
+    return {"Type": "container", "Action": action, "Actor": {"Attributes": {"name": name}}, "timeNano": time * 10**9}
+
+
+async def test_events_become_sightings_in_their_order(daemon: Any) -> None:
+    async def script(exchange: Any) -> None:
+        await exchange.begin()
+        for action in ("create", "pause", "unpause", "oom", "die", "destroy"):
+            await exchange.line(**event(action))
+        await trio.sleep_forever()
+
+    daemon.script = script
+    seen: list[Sighting] = []
+    async with sightings(daemon.address, "1.41", "warmlane.session=s1") as feed:
+        async for sighting in feed:
+            seen.append(sighting)
+            if sighting.kind == "removed":
+                break
+    assert [sighting.kind for sighting in seen] == ["paused", "unpaused", "oom", "died", "removed"]
+    assert {sighting.name for sighting in seen} == {"wl-1"}
+    query = parse_qs(urlsplit(daemon.requests[0].split()[1]).query)
+    assert json.loads(query["filters"][0])["label"] == ["warmlane.session=s1"]
+
+
+async def test_after_an_interruption_it_says_resync_and_asks_from_where_it_was(
+    daemon: Any, autojump_clock: MockClock
+) -> None:
+    connections = 0
+
+    async def script(exchange: Any) -> None:
+        nonlocal connections
+        connections += 1
+        if connections == 1:
+            await exchange.begin()
+            await exchange.line(**event("pause", time=4_000_000_000))
+        elif connections == 2:
+            await exchange.answer(500, {"message": "starting"})
+        elif connections == 3:
+            await exchange.begin()
+            await exchange.line(**event("die"))
+            await trio.sleep_forever()
+
+    daemon.script = script
+    async with sightings(daemon.address, "1.41", "a=b") as feed:
+        seen = [(await feed.receive()).kind for _ in range(3)]
+    assert seen == ["paused", "resync", "died"]
+    since = [parse_qs(urlsplit(request.split()[1]).query)["since"] for request in daemon.requests]
+    assert since[1] == since[2] == ["4000000000.000000000"]
+
+
+async def test_a_daemon_that_is_away_for_long_is_asked_ever_less_often(daemon: Any, autojump_clock: MockClock) -> None:
+    async def script(exchange: Any) -> None:
+        await exchange.answer(500, {"message": "no"})
+
+    daemon.script = script
+    async with sightings(daemon.address, "1.41", "a=b") as feed:
+        with trio.move_on_after(100):
+            await feed.receive()
+    assert 20 <= len(daemon.requests) <= 25
+
+
+async def test_an_exception_of_the_body_leaves_as_it_came(daemon: Any) -> None:
+    async def script(exchange: Any) -> None:
+        await exchange.begin()
+        await trio.sleep_forever()
+
+    daemon.script = script
+
+    async def body() -> None:
+        async with sightings(daemon.address, "1.41", "a=b"):
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        await body()
