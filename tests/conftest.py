@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+
 from dockerd.api import Daemon, configured_url
 from images.recipes import WITH_PYTHON, WITHOUT_PYTHON
 from leaks import Holdings, leaks_since, mark_processes
