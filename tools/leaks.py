@@ -1,8 +1,8 @@
 """What a process has that it could leave behind: threads, processes, file descriptors, run directories, containers.
 
-`Holdings.now()` is taken before, `leaks_since` after: it waits a moment for what is just ending, and names what stays. Tests and
-benches use it. Only what was added since is named, so what another process does on the machine does not matter; containers are
-counted when their owner is this process or one that has died.
+`Holdings.now()` is taken before, `leaks_since` after: it waits a moment for what is just ending, and names what
+stays. Tests and benches use it. Only what was added since is named, so what another process does on the machine does
+not matter; containers are counted when their owner is this process or one that has died.
 """
 
 import gc

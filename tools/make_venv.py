@@ -1,8 +1,8 @@
 """Makes a virtual environment with Warmlane in it, at the versions that constraints.txt pins.
 
-Called by venv.sh, when the stamp in the environment does not say that it is as it should be, and by .ci/run. Any number of
-calls may run at once: one works, the others wait for it and find the work done. A stamp is removed before an environment
-is touched and written when it is complete, so one that was cut short is never taken for a good one.
+Called by venv.sh, when the stamp in the environment does not say that it is as it should be, and by .ci/run. Any
+number of calls may run at once: one works, the others wait for it and find the work done. A stamp is removed before
+an environment is touched and written when it is complete, so one that was cut short is never taken for a good one.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def make(venv: Path, kind: str, root: Path = ROOT) -> None:
     """Bring an environment to what this kind of use asks for. Raises VenvError."""
     missing = [name for name in ("venv", "ensurepip") if importlib.util.find_spec(name) is None]
     if missing:
-        raise VenvError(f"{sys.executable} has no {missing[0]} module: install it (on Debian: apt-get install python3-venv)")
+        raise VenvError(f"{sys.executable} has no {missing[0]} module (on Debian: apt-get install python3-venv)")
     venv.mkdir(parents=True, exist_ok=True)
     with (venv / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,7 +1,8 @@
 """Runs the test suite with branch coverage, in the environment that it is called with.
 
-Called by tools/test and .ci/run. With `--docker`, the Docker tests must run: on the daemon that the environment names if it
-answers, else on a private one that is gone afterwards. The daemon is given the test images. All other arguments are pytest's.
+Called by tools/test and .ci/run. With `--docker`, the Docker tests must run: on the daemon that the environment names
+if it answers, else on a private one that is gone afterwards. The daemon is given the test images. All other arguments
+are pytest's.
 """
 
 import argparse
@@ -39,7 +40,9 @@ def run_suite(arguments: list[str], environment: dict[str, str]) -> int:
 def main() -> None:
     """Run the suite as the command line says."""
     parser = argparse.ArgumentParser(prog="tools/test", description="Run the tests.", allow_abbrev=False)
-    parser.add_argument("--docker", action="store_true", help="Docker tests must run; start a private daemon if none answers")
+    parser.add_argument(
+        "--docker", action="store_true", help="Docker tests must run, on a private daemon if none answers"
+    )
     parser.epilog = "All other arguments go to pytest."
     ours, pytest = parser.parse_known_args()
     try:

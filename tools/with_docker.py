@@ -1,6 +1,7 @@
-"""Runs a command with DOCKER_HOST set to a private Docker daemon that has the test images, and that is gone afterwards.
+"""Runs a command with DOCKER_HOST set to a private Docker daemon that has the test images, and that is gone
+afterwards.
 
-`with_docker(command)` serves tools/with-docker and the tests. SIGINT, SIGTERM and SIGHUP end the command, then the daemon.
+`main` is tools/with-docker; run_tests.py uses the parts. SIGINT, SIGTERM and SIGHUP end the command, then the daemon.
 The exit code is the command's own, or 128 and the number of the signal that ended it.
 """
 
@@ -39,7 +40,7 @@ def supplied_daemon() -> Iterator[Daemon]:
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Within the block, a signal that asks us to end raises SystemExit, once; while we clean up, further ones are ignored."""
+    """Within the block, a signal that asks us to end raises SystemExit; further ones do not disturb the cleanup."""
 
     def leave(number: int, _frame: FrameType | None) -> None:
         for each in numbers:

@@ -101,7 +101,8 @@ class Daemon:
         finally:
             connection.close()
         if response.status >= 400:
-            raise DaemonError(f"the Docker daemon at {self.url} refused {method} {path.partition('?')[0]}: {_reason(answer)}")
+            asked = f"{method} {path.partition('?')[0]}"
+            raise DaemonError(f"the Docker daemon at {self.url} refused {asked}: {_reason(answer)}")
         return answer
 
     def _connection(self, seconds: float) -> http.client.HTTPConnection:

@@ -37,7 +37,8 @@ def make_bridge() -> str:
             continue
         if _ip("link", "add", name, "type", "bridge"):
             continue  # somebody was quicker, or we may not: the end of the loop tells
-        problem = _ip("address", "add", f"{subnet[1]}/{subnet.prefixlen}", "dev", name) or _ip("link", "set", name, "up")
+        address = f"{subnet[1]}/{subnet.prefixlen}"
+        problem = _ip("address", "add", address, "dev", name) or _ip("link", "set", name, "up")
         if problem:
             remove_bridge(name)
             raise BridgeError(problem)

@@ -1,7 +1,7 @@
 """Finding and ending what a private daemon has on this machine: processes and mounts under its folder.
 
-Both are found by the folder's own path, which nothing else uses, and so this serves the regular end of a daemon as well as
-the sweep after a run that was killed.
+Both are found by the folder's own path, which nothing else uses, and so this serves the regular end of a daemon as
+well as the sweep after a run that was killed.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def processes_of(folder: Path) -> list[int]:
-    """The daemons and shims that were started with the folder in their command line, and the containers on its mounts."""
+    """The daemons and shims that have the folder in their command line, and the containers on its mounts."""
     ours = _mount_namespace("self")
     found: list[int] = []
     for entry in Path("/proc").iterdir():
@@ -33,7 +33,7 @@ def processes_of(folder: Path) -> list[int]:
 
 
 def end_processes(folder: Path, *, seconds: float = 10) -> None:
-    """SIGTERM, then SIGKILL, to each process of the folder, by its id; returns when they are gone, or the time is over."""
+    """SIGTERM, then SIGKILL, to each process of the folder, by its id, until they are gone or the time is over."""
     deadline = time.monotonic() + seconds
     number = signal.SIGTERM
     while (found := processes_of(folder)) and time.monotonic() < deadline:

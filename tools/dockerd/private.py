@@ -1,9 +1,10 @@
 """A private, throw-away Docker daemon, and the containerd under it.
 
-`private_daemon()` yields its address. It has its own data, state, sockets, process ids and network bridge, and switches off
-all that the daemon would change for the whole machine (firewall, forwarding), so that other daemons do not notice it.
-Ports that containers publish on 127.0.0.1 work. When the block ends, however it ends, containers, processes, mounts, bridge and
-folder are gone. A run that was killed with SIGKILL leaves them; the next one sweeps them up, told by a lock that died with it.
+`private_daemon()` yields its address. It has its own data, state, sockets, process ids and network bridge, and
+switches off all that the daemon would change for the whole machine (firewall, forwarding), so that other daemons do
+not notice it. Ports that containers publish on 127.0.0.1 work. When the block ends, however it ends, containers,
+processes, mounts, bridge and folder are gone. A run that was killed with SIGKILL leaves them; the next one sweeps
+them up, told by a lock that died with it.
 """
 
 import fcntl
@@ -35,7 +36,7 @@ class PrivateDaemonError(Exception):
 def private_daemon() -> Iterator[Daemon]:
     """Start a daemon for the length of the block. Raises PrivateDaemonError."""
     if os.geteuid() != 0:
-        raise PrivateDaemonError("a private Docker daemon takes root: become root, or start Docker and leave it to that one")
+        raise PrivateDaemonError("a private Docker daemon takes root: become root, or start the machine's own Docker")
     for program in ("dockerd", "containerd", "ip"):
         if shutil.which(program, path=_path()) is None:
             package = "iproute2" if program == "ip" else "docker.io"
@@ -58,10 +59,9 @@ def sweep() -> None:
             lock = (folder / "lock").open("r+")
         except OSError:
             continue  # being made, or being removed
-        with lock:
-            with suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _remove_all(folder)
+        with lock, suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove_all(folder)
 
 
 def _remove_all(folder: Path) -> None:
@@ -85,7 +85,7 @@ def _folder() -> Iterator[Path]:
 
 @contextmanager
 def _running(folder: Path, bridge: str) -> Iterator[Daemon]:
-    # Its own containerd: a daemon that finds the machine's takes that one, and then removes the others' containers there.
+    # Its own containerd: a daemon that finds the machine's takes that one, and removes the others' containers there.
     containerd_socket = folder / "containerd.sock"
     containerd = [
         "containerd",

@@ -1,7 +1,7 @@
 """A root file system as a tar archive: packages from mmdebstrap, then what the recipe adds; kept in a cache.
 
-Nothing of a package is run and nothing is unpacked on this machine: the archive is rewritten on its way through. A cached
-archive is complete or absent, however many builds run at once and wherever they are stopped.
+Nothing of a package is run and nothing is unpacked on this machine: the archive is rewritten on its way through. A
+cached archive is complete or absent, however many builds run at once and wherever they are stopped.
 """
 
 import io

@@ -1,7 +1,7 @@
 """What is in each test image.
 
-A recipe is data. Its `key` changes when anything in it changes, and so decides whether a cached archive or an image that a
-daemon already has can be used again.
+A recipe is data. Its `key` changes when anything in it changes, and so decides whether a cached archive or an image
+that a daemon already has can be used again.
 """
 
 import hashlib
@@ -43,8 +43,8 @@ class Directory:
 class Recipe:
     """One image: packages unpacked, documentation left out, a few paths added.
 
-    `files` maps a path to its text, `links` a path to where it points; paths are relative to the root, without a leading
-    slash. `changes` are Dockerfile lines, as `docker import --change` takes them.
+    `files` maps a path to its text, `links` a path to where it points; paths are relative to the root, without a
+    leading slash. `changes` are Dockerfile lines, as `docker import --change` takes them.
     """
 
     tag: str
