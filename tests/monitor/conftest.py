@@ -1,4 +1,4 @@
-"""A session that is only a bus, and a monitor of it on a real port. Everything runs on the real clock, as sockets do."""
+"""A session that is only a bus, and a monitor of it on a real port, on the real clock, as sockets are."""
 
 from __future__ import annotations
 

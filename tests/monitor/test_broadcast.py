@@ -37,12 +37,11 @@ async def hear(socket: WebSocketConnection) -> dict[str, Any]:
 async def hear_all(socket: WebSocketConnection) -> tuple[list[dict[str, Any]], int]:
     """All messages up to the goodbye, and its code."""
     messages = []
-    while True:
-        try:
+    with pytest.raises(ConnectionClosed) as closed:
+        while True:
             messages.append(await hear(socket))
-        except ConnectionClosed as closed:
-            assert closed.reason is not None
-            return messages, closed.reason.code
+    assert closed.value.reason is not None
+    return messages, closed.value.reason.code
 
 
 async def test_hello_comes_first_and_carries_the_snapshot(serve: Serve, connect: Connect) -> None:
@@ -177,13 +176,12 @@ async def test_the_end_of_the_monitor_comes_after_all_that_was_published(serve: 
             task_status.started()
             heard.append(await hear_all(socket))
 
-    async with trio.open_nursery() as nursery:
-        async with serve(bus) as monitor:
-            for _ in range(3):
-                await nursery.start(watch, monitor.url)
-            for number in range(200):
-                bus.publish(line(number))
-            bus.publish(COMPLETE)
+    async with trio.open_nursery() as nursery, serve(bus) as monitor:
+        for _ in range(3):
+            await nursery.start(watch, monitor.url)
+        for number in range(200):
+            bus.publish(line(number))
+        bus.publish(COMPLETE)
     assert [(len(messages), messages[-1]["channel"], code) for messages, code in heard] == [
         (201, "execution:complete", 1001)
     ] * 3
