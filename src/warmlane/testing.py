@@ -81,6 +81,8 @@ async def open_fake_session(
     how long the host takes. Raises what `open_session` raises, and AssertionError if the host was used wrongly.
     """
     began = trio.current_time()
-    async with open_fake_runtime(blocks=blocks, service=service, images=images, pace=pace, blocks_at_once=None) as fake:
-        async with open_session(fake, settings=settings, clock=lambda: EPOCH + trio.current_time() - began) as session:
-            yield session, fake.host
+    async with (
+        open_fake_runtime(blocks=blocks, service=service, images=images, pace=pace, blocks_at_once=None) as fake,
+        open_session(fake, settings=settings, clock=lambda: EPOCH + trio.current_time() - began) as session,
+    ):
+        yield session, fake.host
