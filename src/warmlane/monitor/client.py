@@ -7,6 +7,7 @@ crosses it would be an error, and the monitor does not mind.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
@@ -44,8 +45,10 @@ class _BrokenError(Exception):
     """The connection ended without a goodbye. It is worth trying again."""
 
 
-@trio.as_safe_channel
-async def watch(url: str, *, patience: Patience | None = None) -> AsyncGenerator[dict[str, Any]]:
+@asynccontextmanager
+async def watch(
+    url: str, *, patience: Patience | None = None
+) -> AsyncGenerator[trio.abc.ReceiveChannel[dict[str, Any]]]:
     """`async with watch(url) as messages`: the messages of a monitor as plain JSON objects, from its hello on.
 
     They end when the session does. When the connection breaks, it is made again, and the monitor asked for what was
@@ -53,25 +56,37 @@ async def watch(url: str, *, patience: Patience | None = None) -> AsyncGenerator
     if it is no monitor, and if it went away and does not come back.
     """
     target = monitor_url(url)
-    patience = patience or Patience()
+    send, receive = trio.open_memory_channel[dict[str, Any]](0)
+    try:
+        async with open_service_nursery() as nursery:
+            nursery.start_soon(_follow, target, patience or Patience(), send)
+            with receive:
+                yield receive
+    except ExceptionGroup as group:
+        for error in group.exceptions:
+            if isinstance(error, WatchError):
+                raise WatchError(error.url, error.said) from group
+        raise
+
+
+async def _follow(target: str, patience: Patience, messages: trio.MemorySendChannel[dict[str, Any]]) -> None:
     seen: int | None = None
-    deadline, pause = -1.0, patience.first_pause
-    while True:
-        try:
-            async with _connected(target, seen, patience) as socket:
-                while True:
-                    message = await _next_message(socket, target)
-                    if message is None:
-                        return
-                    seen = message["seq"]
-                    deadline, pause = trio.current_time() + patience.give_up, patience.first_pause
-                    yield message  # noqa: ASYNC119 - the decorator sees to the cleanup
-        except _BrokenError as broken:
-            if trio.current_time() + pause > deadline:
-                went = "" if seen is None else "the connection broke, and does not come back: "
-                raise WatchError(target, f"{went}{broken}") from broken
-        await trio.sleep(pause)
-        pause = min(pause * 2, patience.longest_pause)
+    deadline, pause = -math.inf, patience.first_pause
+    with messages:
+        while True:
+            try:
+                async with _connected(target, seen, patience) as socket:
+                    while (message := await _next_message(socket, target)) is not None:
+                        seen = message["seq"]
+                        deadline, pause = trio.current_time() + patience.give_up, patience.first_pause
+                        await messages.send(message)
+                return
+            except _BrokenError as broken:
+                if trio.current_time() + pause > deadline:
+                    went = "" if seen is None else "the connection broke, and does not come back: "
+                    raise WatchError(target, f"{went}{broken}") from broken
+            await trio.sleep(pause)
+            pause = min(pause * 2, patience.longest_pause)
 
 
 @asynccontextmanager
@@ -130,9 +145,9 @@ async def _next_message(socket: WebSocketConnection, target: str) -> dict[str, A
             return None
         raise _BrokenError(f"it was closed: {closed.reason}") from closed
     try:
-        message: Any = json.loads(text)
-    except ValueError:
-        message = None
-    if not isinstance(message, dict) or not isinstance(message.get("seq"), int) or "channel" not in message:
-        raise WatchError(target, "what it sends are not the messages of a monitor")
-    return cast("dict[str, Any]", message)
+        message = cast("dict[str, Any]", json.loads(text))
+        if isinstance(message["seq"], int) and isinstance(message["channel"], str):
+            return message
+    except (ValueError, TypeError, KeyError):
+        pass  # said below
+    raise WatchError(target, "what it sends are not the messages of a monitor")

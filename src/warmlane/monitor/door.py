@@ -32,7 +32,7 @@ class Answer:
 
     status: int
     body: Mapping[str, Any]
-    headers: Mapping[str, str] = Factory(dict)
+    headers: Mapping[str, str] = Factory(dict[str, str])
 
 
 @frozen(kw_only=True)

@@ -130,13 +130,14 @@ class Monitor:
     async def _receive(self, stream: trio.SocketStream) -> None:
         if self._ending.is_set() or self._connections > self._limits.connections:
             return
+        entry: tuple[Admitted, bytes] | None = None
         with trio.CancelScope() as visit:
             self._visits.add(visit)
             try:
                 entry = await self._at_the_door(stream)
             finally:
                 self._visits.discard(visit)
-        if visit.cancelled_caught or entry is None:
+        if entry is None:
             return
         admitted, seen = entry
         try:

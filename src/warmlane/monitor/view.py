@@ -40,8 +40,8 @@ class ExecutionView:
     id: str
     plan_name: str | None = None
     status: str = "running"
-    lanes: list[list[str]] = Factory(list)
-    blocks: dict[str, BlockView] = Factory(dict)
+    lanes: list[list[str]] = Factory(list[list[str]])
+    blocks: dict[str, BlockView] = Factory(dict[str, BlockView])
     duration: float | None = None
 
     def block(self, block_id: str) -> BlockView:
@@ -75,14 +75,14 @@ class View:
     seq: int = 0
     lost: int = 0
     revision: int = -1
-    containers: dict[str, Message] = Factory(dict)
-    counts: Mapping[str, int] = Factory(dict)
+    containers: dict[str, Message] = Factory(dict[str, Message])
+    counts: Mapping[str, int] = Factory(dict[str, int])
     max_containers: int | None = None
     waiting: int = 0
-    stats: Message = Factory(dict)
-    executions: dict[str, ExecutionView] = Factory(dict)
+    stats: Message = Factory(dict[str, Any])
+    executions: dict[str, ExecutionView] = Factory(dict[str, ExecutionView])
     log: deque[LogLine] = Factory(lambda: deque(maxlen=KEEP_LOG_LINES))
-    pulls: dict[str, Message] = Factory(dict)
+    pulls: dict[str, Message] = Factory(dict[str, Message])
 
     def apply(self, message: Message) -> None:
         """Takes in one message. Channels that are not known here are passed over."""
