@@ -9,6 +9,7 @@ import io
 import os
 import sys
 import traceback
+from contextlib import suppress
 
 import click
 
@@ -25,8 +26,9 @@ def run(arguments: list[str]) -> int:
     """Runs one command, and returns the exit code."""
     try:
         code = cli.main(arguments, prog_name="warmlane", standalone_mode=False)
-    except click.UsageError as error:
-        hint = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
+    except click.ClickException as error:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f" (see '{context.command_path} --help')" if context else ""
         return _complain(f"{error.format_message().rstrip('.')}{hint}", error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         from warmlane.cli.exits import ABORTED
@@ -50,7 +52,8 @@ def _end_with(error: BaseException) -> int:
 def _complain(text: str, code: int) -> int:
     from warmlane.terminal import visible
 
-    print("\n".join(map(visible, f"warmlane: {text}".split("\n"))), file=sys.stderr)
+    with suppress(OSError):  # nobody is there to be told
+        click.echo("\n".join(map(visible, f"warmlane: {text}".split("\n"))), err=True)
     return code
 
 

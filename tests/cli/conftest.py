@@ -79,7 +79,7 @@ class Program:
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A folder for run directories, short enough for sockets; at the end nothing may be in it, and nothing run from it."""
+    """A folder for run directories, short enough for sockets; in the end nothing is in it or runs from it."""
     home = Path(tempfile.mkdtemp(prefix="wl-", dir="/tmp"))
     yield home
     left = [str(path) for path in home.glob("warmlane/*")]

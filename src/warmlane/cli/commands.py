@@ -42,7 +42,7 @@ def cli() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print all events as JSON, one a line, and nothing else.")
 @click.option("--monitor", type=Address(), metavar="HOST:PORT", help="Let monitors watch the run at this address.")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, metavar="N", help="Run N times on one pool.")
-@click.option("--ports", type=Ports(), metavar="FIRST-LAST", help="The local ports for containers.  [default: 9100-9199]")
+@click.option("--ports", type=Ports(), metavar="FIRST-LAST", help="Local ports for containers.  [default: 9100-9199]")
 def run(
     plan: Path,
     inputs: tuple[str, ...],
@@ -120,9 +120,12 @@ def gc(runtime: str) -> int:
 @click.argument("url")
 def monitor(url: str) -> int:
     """Watch the run whose monitor is at URL (`ws://HOST:PORT/ws`) in this terminal."""
-    from warmlane.cli.watch import watch
+    import trio
+    from rich.console import Console
 
-    return watch(url)
+    from warmlane.monitor.live import run_view
+
+    return trio.run(run_view, url, Console())
 
 
 def say(text: str) -> None:
@@ -131,5 +134,7 @@ def say(text: str) -> None:
 
     try:
         click.echo("\n".join(map(visible, text.split("\n"))))
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still buffered
+        if not isinstance(error, BrokenPipeError):
+            raise click.ClickException(f"cannot write to stdout: {error.strerror}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from warmlane.errors import MonitorAddressError, PlanError, RuntimeUnavailableError, WarmlaneError
 
 COMPLETED = 0
@@ -39,6 +41,7 @@ def find(error: BaseException) -> WarmlaneError | None:
     """The error that we raised on purpose, if that is all there is in `error`: itself, or one in nested groups."""
     if isinstance(error, WarmlaneError):
         return error
-    if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        return find(error.exceptions[0])
-    return None
+    if not isinstance(error, BaseExceptionGroup):
+        return None
+    members = cast("BaseExceptionGroup[BaseException]", error).exceptions
+    return find(members[0]) if len(members) == 1 else None

@@ -10,13 +10,12 @@ import os
 from types import TracebackType
 from typing import Self
 
+from warmlane.cli.lines import RunLines
 from warmlane.cli.outlet import Outlet
-from warmlane.cli.summary import summary
 from warmlane.events import Envelope
-from warmlane.monitor.plain import plain_line
+from warmlane.session import Session
 from warmlane.terminal import visible
 
-_ENDS = ("execution:complete", "execution:aborted")
 _UNSAFE_IN_JSON = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
 
 
@@ -33,6 +32,9 @@ class Face:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         pass
+
+    def begin(self, session: Session) -> None:
+        """Hears which session the events will be of."""
 
     def take(self, envelope: Envelope) -> None:
         """Shows one event."""
@@ -58,22 +60,10 @@ class PlainFace(Face):
 
     def __init__(self, out: Outlet, err: Outlet) -> None:
         super().__init__(out, err)
-        self._plan_name = ""
+        self._lines = RunLines()
 
     def take(self, envelope: Envelope) -> None:
-        message = envelope.message
-        if message["channel"] == "execution:started":
-            self._plan_name = message["payload"]["planName"]
-        if message["channel"] in _ENDS:
-            lines = [*summary(self._plan_name, message["payload"])]
-        else:
-            line = plain_line(message)
-            lines = [] if line is None else [line]
-        self.say(lines)
-
-    def say(self, lines: list[str]) -> None:
-        """Prints lines that are safe to print."""
-        self.out.put("".join(f"{line}\n" for line in lines))
+        self.out.put("".join(f"{line}\n" for line in self._lines.of(envelope.message)))
 
 
 def open_face(out: Outlet, err: Outlet, *, as_json: bool) -> Face:

@@ -18,7 +18,7 @@ from warmlane.cli.faces import open_face
 from warmlane.cli.outlet import Outlet, is_gone
 from warmlane.cli.stopping import Stopping
 from warmlane.errors import WarmlaneError
-from warmlane.monitor import serve_monitor
+from warmlane.monitor.server import serve_monitor
 from warmlane.nursery import open_service_nursery
 from warmlane.plan.model import WorkflowPlan
 from warmlane.runtimes import choose_runtime
@@ -97,6 +97,7 @@ class _Run:
 
     async def show(self, session: Session, task_status: trio.TaskStatus[None]) -> None:
         with session.events(whole=True) as feed:
+            self.face.begin(session)
             task_status.started()
             async for envelope in feed:
                 self.face.take(envelope)

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import trio
 
-from warmlane.session import Execution, Session
+from warmlane.engine import Execution
+from warmlane.session import Session
 
 _PATIENCE = (math.inf, 5.0, 0.5)
 """Seconds that a slow reader of our last output gets after no signal, one, and more."""

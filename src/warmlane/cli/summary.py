@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from warmlane.monitor.plain import duration
 from warmlane.terminal import visible
 from warmlane.wire import encode
 
@@ -26,16 +27,6 @@ def summary(plan_name: str, payload: Mapping[str, Any]) -> Iterator[str]:
     yield f"  {_found(result['start']['cause'] for result in results if result['start'])}"
     if payload["status"] == "aborted":
         yield from _left(payload["receipt"])
-
-
-def duration(ms: float) -> str:
-    """Milliseconds as a person says them: `12 ms`, `3.40 s`, `2 min 5 s`."""
-    if ms < 1000:
-        return f"{ms:.0f} ms"
-    if ms < 60_000:
-        return f"{ms / 1000:.2f} s"
-    minutes, seconds = divmod(round(ms / 1000), 60)
-    return f"{minutes} min {seconds} s"
 
 
 def _outcome(result: Mapping[str, Any]) -> str:
