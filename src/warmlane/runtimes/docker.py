@@ -114,8 +114,8 @@ class DockerRuntime:
     def agent(self, name: str) -> Agent:
         birth = self._birth(name)
         if birth.port is None:
-            return HttpAgent(f"unix://{self._dirs.path / name / SOCKET}", birth.token)
-        return HttpAgent(f"tcp://127.0.0.1:{birth.port}", birth.token)
+            return HttpAgent(f"unix://{self._dirs.path / name / SOCKET}", birth.token, name=name)
+        return HttpAgent(f"tcp://127.0.0.1:{birth.port}", birth.token, name=name)
 
     async def pause(self, name: str) -> None:
         await self._change(name, self._calls.pause, paused=True)
