@@ -42,7 +42,7 @@ class Face:
 
     def notice(self, text: str) -> None:
         """Says something about the program itself."""
-        self.err.put(f"warmlane: {visible(text)}\n")
+        self.err.put("".join(f"warmlane: {visible(line)}\n" for line in text.split("\n")))
 
     async def keep_fresh(self) -> None:
         """Redraws, until cancelled, what changes with time alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 
 import trio
@@ -34,7 +35,7 @@ def collect(runtime: str, say: Callable[[str], None]) -> int:
 
 
 async def _sweep(kind: str) -> Swept:
-    async with open_runtime(kind, session_id=f"gc-{trio.current_time():.0f}", owner=owner_label()) as runtime:
+    async with open_runtime(kind, session_id=secrets.token_hex(4), owner=owner_label()) as runtime:
         return await sweep(runtime)
 
 

@@ -7,6 +7,7 @@ the next picture, which is drawn a few times a second at most, however much the 
 from __future__ import annotations
 
 import io
+import os
 from types import TracebackType
 from typing import Self
 
@@ -71,8 +72,11 @@ class LiveFace(Face):
             self._draw()
 
     def notice(self, text: str) -> None:
-        self._unsaid.append(f"warmlane: {visible(text)}")
-        self._news = True
+        if os.isatty(2):  # it would be drawn over
+            self._unsaid += [f"warmlane: {visible(line)}" for line in text.split("\n")]
+            self._news = True
+        else:
+            super().notice(text)
 
     async def keep_fresh(self) -> None:
         while True:

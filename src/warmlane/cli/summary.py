@@ -13,7 +13,7 @@ from warmlane.monitor.plain import duration
 from warmlane.terminal import visible
 from warmlane.wire import encode
 
-_OUTPUT_WIDTH = 100
+_OUTPUT_WIDTH = 60
 _STARTS = {"hit": "ready", "cooling": "still warm", "wake": "woken", "cold": "cold start"}
 
 
@@ -30,12 +30,11 @@ def summary(plan_name: str, payload: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _outcome(result: Mapping[str, Any]) -> str:
-    parts = [f"{result['status']:9}"]
-    if result["durationMs"] is not None:
-        parts.append(f"{duration(result['durationMs']):>9}")
-    if result["start"]:
-        start = result["start"]
-        parts.append(f"{_STARTS[start['cause']]} after {duration(start['queuedMs'] + start['startMs'])}")
+    took = "" if result["durationMs"] is None else duration(result["durationMs"])
+    parts = [f"{result['status']:9}", f"{took:>9}"]
+    if start := result["start"]:
+        waited = start["queuedMs"] + start["startMs"]
+        parts.append(_STARTS[start["cause"]] + (f" after {duration(waited)}" if waited >= 1 else ""))
     if result["error"] is not None or result["reason"] is not None:
         said = visible(result["error"] or "")
         parts.append(f"{result['reason']}: {said}" if said else f"{result['reason']}")
