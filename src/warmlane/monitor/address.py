@@ -12,7 +12,10 @@ _SCHEMES: Final = {"ws": "ws", "http": "ws"}
 
 def monitor_url(text: str) -> str:
     """`HOST:PORT`, `http://HOST:PORT/` and `ws://HOST:PORT/ws` all mean `ws://HOST:PORT/ws`. Raises WatchError."""
-    parts = urlsplit(text if "://" in text else f"ws://{text}")
+    try:
+        parts = urlsplit(text if "://" in text else f"ws://{text}")
+    except ValueError as error:
+        raise WatchError(text, f"that is no address: {error}") from error
     try:
         port = parts.port
     except ValueError as error:

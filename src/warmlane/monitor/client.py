@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
+import h11
 import trio
 from attrs import frozen
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
@@ -123,7 +124,7 @@ def _from_reader(group: ExceptionGroup[Exception], target: str) -> Exception:
     cause = group.exceptions[0]
     if isinstance(cause, ConnectionRejected):
         return WatchError(target, _refusal(cause))
-    if isinstance(cause, ProtocolError):
+    if isinstance(cause, ProtocolError | h11.ProtocolError):
         return WatchError(target, "what listens there does not speak WebSocket")
     return group
 
