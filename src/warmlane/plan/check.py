@@ -6,6 +6,7 @@ Pure. `check_plan` also judges plans made in Python, of which nothing is known: 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from warmlane.errors import Problem
@@ -13,7 +14,7 @@ from warmlane.plan.describe import describe
 from warmlane.plan.expressions import ExpressionError, parse, starts
 from warmlane.plan.inputs import misfit
 from warmlane.plan.model import REQUIRED, ParallelLane, WorkflowPlan
-from warmlane.plan.paths import Finding, Path, hint, kind, problems_in_order, quote, render
+from warmlane.plan.paths import Finding, Later, Path, Sentence, hint, kind, problems_in_order, quote, render
 from warmlane.plan.shape import shape
 from warmlane.plan.values import walk
 
@@ -75,7 +76,7 @@ def _check_lanes(blocks: Iterable[str], lanes: Places) -> Iterator[Finding]:
     seen: dict[str, Path] = {}
     for path, block_id in (place for lane in lanes for place in lane):
         if block_id not in known:
-            yield path, f"there is no block {quote(block_id)}{hint(block_id, ids)}"
+            yield path, Later(partial(_no_block, block_id, ids))
         elif block_id in seen:
             yield path, f"block {quote(block_id)} already stands at {render(seen[block_id])}; a block runs once"
         else:
@@ -83,6 +84,10 @@ def _check_lanes(blocks: Iterable[str], lanes: Places) -> Iterator[Finding]:
     for block_id in ids:
         if block_id not in seen:
             yield ("blocks", block_id), "stands in no lane, and would never run"
+
+
+def _no_block(block_id: str, ids: Iterable[str]) -> str:
+    return f"there is no block {quote(block_id)}{hint(block_id, ids)}"
 
 
 def _check_containers(plan: WorkflowPlan) -> Iterator[Finding]:
@@ -121,27 +126,35 @@ def _check_picks(plan: WorkflowPlan) -> Iterator[Finding]:
                 yield ("blocks", block_id, "from", name), wrong
 
 
-def _misstart(plan: WorkflowPlan, lane_of: Mapping[str, int], block_id: str, expression: str) -> str | None:
+def _misstart(plan: WorkflowPlan, lane_of: Mapping[str, int], block_id: str, expression: str) -> Sentence | None:
     here = lane_of.get(block_id, len(plan.lanes))
-    earlier = [known for known in plan.blocks if lane_of.get(known, here) < here]
     try:
         found = list(starts(parse(expression)))
     except ExpressionError as error:
-        return f"{error}{_quoting(expression, plan.blocks)}"
+        reason = str(error)
+        return Later(lambda: f"{reason}{_quoting(expression, plan.blocks)}")
     for start, second in found:
         if start == "inputs":
             if second is not None and second not in plan.inputs:
-                return f"there is no input {quote(second)}{hint(second, plan.inputs)}"
+                return Later(partial(_no_input, plan, second))
         elif start == block_id:
             return "a block cannot get its own output"
-        elif start in lane_of and start not in earlier:
-            same = lane_of[start] == here
-            return f"block {quote(start)} runs {'beside' if same else 'after'} {quote(block_id)}, not before it"
-        elif start not in earlier:
-            can = ", ".join(map(quote, ["inputs", *earlier[:20]]))
-            extra = hint(start, ["inputs", *earlier]) or _quoting(expression, plan.blocks)
-            return f"there is no {quote(start)} to pick from{extra}; there is {can}"
+        elif start not in plan.blocks or start not in lane_of:
+            return Later(partial(_no_start, plan, lane_of, here, start, expression))
+        elif lane_of[start] >= here:
+            when = "beside" if lane_of[start] == here else "after"
+            return f"block {quote(start)} runs {when} {quote(block_id)}, not before it"
     return None
+
+
+def _no_input(plan: WorkflowPlan, name: str) -> str:
+    return f"there is no input {quote(name)}{hint(name, plan.inputs)}"
+
+
+def _no_start(plan: WorkflowPlan, lane_of: Mapping[str, int], here: int, start: str, expression: str) -> str:
+    there = ["inputs", *(known for known in plan.blocks if lane_of.get(known, here) < here)]
+    extra = _quoting(expression, plan.blocks) or hint(start, there)
+    return f"there is no {quote(start)} to pick from{extra or '; there is ' + ', '.join(map(quote, there[:20]))}"
 
 
 def _quoting(expression: str, block_ids: Iterable[str]) -> str:

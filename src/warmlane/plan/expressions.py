@@ -46,12 +46,12 @@ def parse(text: str) -> Node:
 
 def _reason(error: Exception) -> str:
     match error:
-        case EmptyExpressionError() | IncompleteExpressionError():
+        case EmptyExpressionError() | IncompleteExpressionError() | ParseError(token_value=""):
             return "it ends too early"
         case LexerError():
-            return f"{quote(error.token_value)} at character {error.lex_position + 1} is no part of the language"
+            return f"{quote(str(error.token_value))} at character {error.lex_position + 1} is no part of the language"
         case ParseError():
-            return f"{quote(error.token_value)} at character {error.lex_position + 1} is not expected there"
+            return f"{quote(str(error.token_value))} at character {error.lex_position + 1} is not expected there"
         case PendingDeprecationWarning():
             return "what stands between backticks must be JSON"
         case _:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Any, Literal, cast
 
 from attrs import Factory, evolve, field, frozen
@@ -110,7 +111,7 @@ class Container:
             port=self.port or base.port,
         )
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Equal for containers that can stand in for each other, whatever the order of their environment."""
         document = to_wire(evolve(self, env=dict(sorted(self.env.items()))))

@@ -6,18 +6,33 @@ A path is a tuple of keys and indexes; `render` writes it as users read it. Noth
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
+
+from attrs import frozen
 
 from warmlane.errors import Problem
 
 Path = tuple[str | int, ...]
-Finding = tuple[Path, str]
-"""A problem whose path is not yet rendered."""
-
 MOST_PROBLEMS = 100
 """A hostile document could hold a million; nobody reads more than these."""
+
+
+@frozen
+class Later:
+    """A sentence that takes time to make, such as one with a hint: made if it is shown."""
+
+    make: Callable[[], str]
+
+    def __str__(self) -> str:
+        return self.make()
+
+
+Sentence = str | Later
+Finding = tuple[Path, Sentence]
+"""A problem that is not yet rendered."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -33,10 +48,9 @@ def _step(key: str | int) -> str:
     return f".{key}" if _PLAIN.fullmatch(key) else f"[{quote(key)}]"
 
 
-def quote(value: object, longest: int = 60) -> str:
-    """A value in quotes on one line, clipped; never raises, and shows what cannot be printed as escapes."""
-    text = value if isinstance(value, str) else repr(value)
-    clipped = text if len(text) <= longest else text[: longest - 3] + "..."
+def quote(text: str) -> str:
+    """A word in quotes on one line, clipped; what cannot be printed shows as escapes."""
+    clipped = text if len(text) <= 60 else text[:57] + "..."
     return "'" + "".join(char if char.isprintable() else ascii(char)[1:-1] for char in clipped) + "'"
 
 
@@ -59,10 +73,25 @@ def kind(value: object) -> str:
             return f"a Python {type(value).__name__}"
 
 
+def show(value: object) -> str:
+    """A value as the document has it, if it is a word or a number of a sane size; else what kind of value it is."""
+    match value:
+        case str():
+            return quote(value)
+        case bool():
+            return str(value).lower()
+        case int() if abs(value) >= 10**30:
+            return "a number of more than 30 digits"  # Python refuses to print very long ones
+        case int() | float():
+            return repr(value)
+        case _:
+            return kind(value)
+
+
 def hint(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or nothing if no known word is close."""
+    """`; did you mean 'x'?`, or nothing if no known word is close. Slow: see `Later`."""
     # difflib takes quadratic time; a word longer than this is nobody's slip of the hand.
-    close = get_close_matches(word, list(known), n=1) if len(word) <= 64 else []
+    close = get_close_matches(word, islice(known, 1000), n=1) if len(word) <= 64 else []
     return f"; did you mean {quote(close[0])}?" if close else ""
 
 
@@ -74,7 +103,9 @@ def problems_in_order(findings: Iterable[Finding], document: Any) -> tuple[Probl
         place, node = [], document
         for key in finding[0]:
             if isinstance(node, Mapping):
-                keys = places.setdefault(id(node), {known: index for index, known in enumerate(node)})
+                if id(node) not in places:
+                    places[id(node)] = {known: index for index, known in enumerate(node)}
+                keys = places[id(node)]
                 place.append(keys.get(key, len(keys)))
                 node = node.get(key)
             else:
@@ -82,11 +113,11 @@ def problems_in_order(findings: Iterable[Finding], document: Any) -> tuple[Probl
                 node = node[key] if isinstance(node, list | tuple) and isinstance(key, int) else None
         return tuple(place)
 
-    first: dict[Path, str] = {}
+    first: dict[Path, Sentence] = {}
     for path, message in findings:
         first.setdefault(path, message)
     ordered = sorted(first.items(), key=position)
-    problems = [Problem(render(path), message) for path, message in ordered[:MOST_PROBLEMS]]
+    problems = [Problem(render(path), str(message)) for path, message in ordered[:MOST_PROBLEMS]]
     if len(ordered) > MOST_PROBLEMS:
         problems.append(Problem("$", f"and {len(ordered) - MOST_PROBLEMS} more problems"))
     return tuple(problems)

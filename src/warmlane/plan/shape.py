@@ -16,7 +16,7 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from warmlane.plan import anatomy
 from warmlane.plan.model import Block, ParallelLane, WorkflowPlan, Workspace
-from warmlane.plan.paths import Finding, Path, hint, kind, quote
+from warmlane.plan.paths import Finding, Later, Path, Sentence, hint, kind, quote, show
 from warmlane.plan.words import Rule
 from warmlane.wire import wire_name
 
@@ -45,7 +45,7 @@ class _WrongError(ValueError):
 class _LacksError(ValueError):
     """A finding about something below this place: the rest of the path, and what to say."""
 
-    def __init__(self, path: Path, message: str) -> None:
+    def __init__(self, path: Path, message: Sentence) -> None:
         self.path, self.message = path, message
         super().__init__(path, message)
 
@@ -91,7 +91,7 @@ _converter = Converter(detailed_validation=True)
 def _exactly(expected: str, *classes: type) -> Hook:
     def hook(value: Any, _type: Any) -> Any:
         if not isinstance(value, classes) or (isinstance(value, bool) and bool not in classes):
-            got = repr(value) if isinstance(value, float) and int in classes else kind(value)
+            got = show(value) if isinstance(value, float) and int in classes else kind(value)
             raise _WrongError(f"expected {expected}, got {got}{_quotes(value, expected)}")
         return value
 
@@ -134,8 +134,8 @@ def _ruled(type_: Any) -> Hook:
         structured = inner(value, bare)
         for rule in rules:
             if not rule.holds(value):
-                shown = f", got {quote(value)}" if isinstance(value, str | int | float) else ""
-                raise _WrongError(rule.says + shown)
+                got = f", got {show(value)}" if isinstance(value, str | int | float) else ""
+                raise _WrongError(rule.says + got)
         return structured
 
     return hook
@@ -158,6 +158,8 @@ def _mapping(type_: Any) -> Hook:
         structured: dict[Any, Any] = {}
         faults: list[Exception] = []
         for key, item in value.items():
+            if not isinstance(key, str):
+                continue  # `walk` says so
             try:
                 key_hook(key, key_type)
             except _WrongError as error:
@@ -200,10 +202,11 @@ def _object(cls: type[Any]) -> Hook:
             try:
                 return inner(shorthand(value), cls)
             except BaseValidationError as error:
-                raise _WrongError("; ".join(message for _, message in _findings(error, ()))) from error
+                raise _WrongError("; ".join(str(message) for _, message in _findings(error, ()))) from error
         if not isinstance(value, Mapping):
             raise _WrongError(f"expected {expected}, got {kind(value)}")
-        faults: list[Exception] = [_LacksError((key,), _unknown(cls, key, known)) for key in value if key not in known]
+        unknown = [key for key in value if isinstance(key, str) and key not in known]
+        faults: list[Exception] = [_LacksError((key,), _unknown(cls, key, known)) for key in unknown]
         faults += [_LacksError((key,), "is required, and missing") for key in required if key not in value]
         if cls is Block:
             faults += _kinds_of(value)
@@ -226,10 +229,10 @@ def _override(field: attrs.Attribute[Any]) -> Any:
     return override(rename=wire_name(field), struct_hook=lambda value, type_: inner(value, type_) / 1000)
 
 
-def _unknown(cls: type, key: Any, known: Mapping[str, Any]) -> str:
+def _unknown(cls: type, key: Any, known: Mapping[str, Any]) -> Sentence:
     if key in NOT_YET.get(cls, ()):
         return f"this version of Warmlane does not have {quote(key)} yet"
-    return f"unknown key{hint(key, known) if isinstance(key, str) else ''}"
+    return Later(lambda: f"unknown key{hint(key, known)}")
 
 
 def _kinds_of(block: Mapping[Any, Any]) -> Iterator[Exception]:

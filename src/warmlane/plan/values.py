@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from warmlane.plan.paths import Finding, Path, kind, quote
+from warmlane.plan.paths import Finding, Path, kind, show
 
 DEEPEST = 32
 """The document itself is level 1."""
@@ -63,7 +63,7 @@ def walk(document: Any, path: Path = ()) -> Iterator[Finding]:
                     yield from (((*at, key), "the key appears twice in its object") for key in value.doubled)
                 for key, item in value.items():
                     if not isinstance(key, str):
-                        yield at, f"keys must be strings, and {quote(key)} is {kind(key)}"
+                        yield at, f"keys must be strings, and {show(key)} is none"
                     elif not _is_encodable(key):
                         yield at, "has a key with half of a character (a lone surrogate)"
                     else:

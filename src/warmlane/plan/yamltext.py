@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from warmlane.plan.documents import TOO_DEEP, DocumentError
+from warmlane.plan.documents import TOO_DEEP, TOO_LONG, DocumentError
 from warmlane.plan.values import DEEPEST, object_of
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -79,7 +79,7 @@ def _check_node(event: yaml.ScalarEvent | yaml.CollectionStartEvent, stack: list
         raise _refuse(event, f"tags ({event.tag}) are not allowed in a plan")
     is_key = stack[-1].is_object and len(stack[-1].items) % 2 == 0
     if is_key and not (isinstance(event, yaml.ScalarEvent) and isinstance(_scalar(event), str)):
-        shown = f", and {event.value!r} is not one; put it in quotes" if isinstance(event, yaml.ScalarEvent) else ""
+        shown = f", and {event.value!r} is none; put it in quotes" if isinstance(event, yaml.ScalarEvent) else ""
         raise _refuse(event, f"keys must be strings{shown}")
 
 
@@ -94,7 +94,7 @@ def _scalar(event: yaml.ScalarEvent) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        raise _refuse(event, "a number has too many digits") from None
+        raise _refuse(event, TOO_LONG) from None
 
 
 def _refuse(event: yaml.Event, sentence: str) -> DocumentError:
