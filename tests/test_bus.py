@@ -118,6 +118,16 @@ def test_a_feed_behind_what_is_kept_begins_with_a_loss() -> None:
         assert seen(feed) == ["lost 2", 4, 5]
 
 
+def test_a_feed_knows_how_far_behind_it_is() -> None:
+    bus = Bus(keep=2)
+    with bus.feed() as feed:
+        assert feed.behind == 0
+        publish(bus, 5)
+        assert feed.behind == 5
+        feed.receive_nowait()  # the loss of three
+        assert feed.behind == 2
+
+
 def test_a_slow_feed_costs_the_others_nothing() -> None:
     bus = Bus(keep=2)
     with bus.feed() as slow, bus.feed() as quick:

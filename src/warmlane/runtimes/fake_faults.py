@@ -6,7 +6,7 @@ says separately whether the host does what it was asked, and what it answers: th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from attrs import define, field, frozen
@@ -37,18 +37,31 @@ class Call:
     at: float
 
 
+_ACTIONS: Mapping[Kind, str] = {
+    "prepare": "pull",
+    "alive": "inspect",
+    "diagnose": "inspect",
+    "log_tail": "read the log of",
+    "owned": "list the containers",
+}
+
+
+def _action(call: Call) -> str:
+    return f"{_ACTIONS.get(call.kind, call.kind)} {call.name}".rstrip()
+
+
 def broken(call: Call) -> Exception:
     """The connection breaks: nobody knows what has happened."""
     if call.kind in AGENT_CALLS:
         return ContainerLostError(call.name, "the connection was reset")
-    return RuntimeSilentError(f"{call.kind} {call.name}".rstrip(), "the connection was reset")
+    return RuntimeSilentError(_action(call), "the connection was reset")
 
 
 def refused(call: Call) -> Exception:
     """The answer is a 500."""
     if call.kind in AGENT_CALLS:
         return ContainerLostError(call.name, "it answered 500")
-    return RuntimeRefusedError(f"{call.kind} {call.name}".rstrip(), "Internal Server Error", status=500)
+    return RuntimeRefusedError(_action(call), "Internal Server Error", status=500)
 
 
 @frozen(kw_only=True)

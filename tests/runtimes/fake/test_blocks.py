@@ -241,6 +241,41 @@ async def test_ending_an_unknown_run_is_done_at_once(
         assert took() == PACE.agent
 
 
+async def test_a_block_that_is_killed_before_its_first_step_never_runs(
+    born: Callable[..., Awaitable[None]],
+    block_call: Callable[..., BlockCall],
+    unheard: Callable[[LogLine], None],
+    autojump_clock: MockClock,
+) -> None:
+    ran: list[FakeCall] = []
+    async with open_fake_runtime(blocks={"b": ran.append}, pace=INSTANT) as runtime:
+        await born(runtime)
+        run = runtime.host.begin(runtime.host.box("a"), block_call())
+        run.kill()
+        await run.done.wait()
+        assert run.exit == Exit(signal=9, error="it was killed by SIGKILL", fault="signal")
+        assert ran == []
+
+
+async def test_nothing_survives_sigkill_by_ignoring_sigterm_afterwards(
+    born: Callable[..., Awaitable[None]],
+    block_call: Callable[..., BlockCall],
+    hung_up: Callable[..., Awaitable[None]],
+    autojump_clock: MockClock,
+) -> None:
+    async def stubborn(call: FakeCall) -> None:
+        for _ in range(3):
+            with call.ignore_sigterm():
+                await trio.sleep(100)
+
+    async with open_fake_runtime(blocks={"b": stubborn}, pace=INSTANT) as runtime:
+        await born(runtime)
+        await hung_up(runtime, block_call())
+        await runtime.agent("a").end("r1")
+        assert runtime.host.running_blocks() == []
+        assert trio.current_time() == 1.5
+
+
 async def test_removal_kills_what_ignores_sigterm_and_waits_for_it(
     block_call: Callable[..., BlockCall],
     born: Callable[..., Awaitable[None]],

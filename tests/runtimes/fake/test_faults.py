@@ -56,6 +56,30 @@ async def test_a_ghost_appears_after_its_creation_has_failed(
         assert runtime.host.names() == ["a"]
 
 
+async def test_a_late_effect_that_finds_nothing_is_nobodys_concern(
+    birth: Callable[..., Birth], autojump_clock: MockClock
+) -> None:
+    async with open_fake_runtime() as runtime:
+        await runtime.create(birth())
+        runtime.host.orders.order(ghost(5), "start")
+        with pytest.raises(RuntimeSilentError):
+            await runtime.start("a")
+        await runtime.remove("a")
+        await trio.sleep(10)
+        assert runtime.host.leftovers() == []
+
+
+async def test_errors_speak_of_what_was_asked(autojump_clock: MockClock) -> None:
+    async with open_fake_runtime() as runtime:
+        runtime.host.orders.order(fails_before(refused), times=3)
+        with pytest.raises(RuntimeRefusedError, match=r"^could not list the containers: Internal Server Error$"):
+            await runtime.owned()
+        with pytest.raises(RuntimeRefusedError, match=r"^could not inspect a: Internal Server Error$"):
+            await runtime.alive("a")
+        with pytest.raises(ContainerLostError, match=r"^the container was lost: it answered 500$"):
+            await runtime.agent("a").health()
+
+
 @pytest.mark.parametrize("does", [True, False])
 async def test_hangs(born: Callable[..., Awaitable[None]], autojump_clock: MockClock, does: bool) -> None:
     async with open_fake_runtime() as runtime:

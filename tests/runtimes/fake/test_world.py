@@ -29,7 +29,7 @@ async def sighted(sightings: AsyncIterator[Sighting]) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("happens", "sightings", "alive", "diagnosis"),
     [
-        (lambda host: host.kill("a"), [("died", "a")], False, "it was killed by SIGKILL"),
+        (lambda host: (host.kill("a"), host.kill("a")), [("died", "a")], False, "it was killed by SIGKILL"),
         (
             lambda host: host.out_of_memory("a"),
             [("oom", "a"), ("died", "a")],
