@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import time
 from types import TracebackType
 from typing import Self
 
@@ -48,6 +49,7 @@ class LiveFace(Face):
         self._lines = RunLines()
         self._unsaid: list[str] = []
         self._news = False
+        self._stale_at = 0.0
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -80,12 +82,13 @@ class LiveFace(Face):
 
     async def keep_fresh(self) -> None:
         while True:
-            if self._news and self.out.idle:
+            if self.out.idle and (self._news or time.monotonic() >= self._stale_at):
                 self._draw()
             await trio.sleep(_BETWEEN_PICTURES)
 
     def _draw(self) -> None:
         lines, self._unsaid, self._news = self._unsaid, [], False
+        self._stale_at = time.monotonic() + 1
         self._console.print(_Lines(lines), crop=False, soft_wrap=True, end="")
 
 
@@ -96,7 +99,7 @@ class _Picture:
         self._view = view
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield render(self._view, options.max_width)
+        yield render(self._view, options.max_width, time.time())
 
 
 class _Lines:

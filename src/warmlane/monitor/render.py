@@ -6,6 +6,7 @@ All text is put in as text, never as markup, and foreign text through `visible`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Final
 
 from rich.console import Group, RenderableType
@@ -38,13 +39,13 @@ _WIDE: Final = 100
 """Columns from which on there is room for image and port of a container."""
 
 
-def render(view: View, width: int) -> RenderableType:
+def render(view: View, width: int, now: float | None = None) -> RenderableType:
     """The picture for a terminal of `width` columns: session and pool, the newest executions, containers, last log
-    lines. The long parts are cut, and say so."""
+    lines. The long parts are cut, and say so. With `now`, in seconds since the epoch, it says how long blocks run."""
     parts: list[RenderableType] = [_session(view)]
     parts += [_pull(pull) for pull in view.pulls.values()]
     for execution in list(view.executions.values())[-_EXECUTIONS:]:
-        parts += _execution(execution)
+        parts += _execution(execution, now)
     if view.containers:
         parts.append(_containers(view, width))
     parts += [_log(view, width)] if view.log else []
@@ -70,7 +71,7 @@ def _pull(pull: Message) -> Text:
     return Text(f"image {visible(pull['image'])}: {visible(pull['status'])}{progress(pull)}", style="yellow")
 
 
-def _execution(execution: ExecutionView) -> Iterator[RenderableType]:
+def _execution(execution: ExecutionView, now: float | None) -> Iterator[RenderableType]:
     mark, style = _MARKS[execution.status]
     took = f" in {duration(execution.duration)}" if execution.duration is not None else ""
     name = visible(execution.plan_name or "a plan that began before we watched")
@@ -82,7 +83,7 @@ def _execution(execution: ExecutionView) -> Iterator[RenderableType]:
     table.add_column("how", ratio=1)
     rows = list(_rows(execution))
     for lane, block in rows[:_BLOCKS]:
-        table.add_row(lane, *_block(block))
+        table.add_row(lane, *_block(block, now))
     yield table
     if len(rows) > _BLOCKS:
         yield Text(f"... and {len(rows) - _BLOCKS} more blocks", style="dim")
@@ -100,7 +101,7 @@ def _rows(execution: ExecutionView) -> Iterator[tuple[str, BlockView]]:
             yield "?", block
 
 
-def _block(block: BlockView) -> tuple[Text, Text, Text, Text]:
+def _block(block: BlockView, now: float | None) -> tuple[Text, Text, Text, Text]:
     mark, style = _MARKS[block.status]
     how = started_by(block.start) if block.start is not None else ""
     if block.attempt > 1:
@@ -108,8 +109,15 @@ def _block(block: BlockView) -> tuple[Text, Text, Text, Text]:
     if block.reason is not None:
         said = f"{visible(block.reason)}: {visible(block.error or '')}".removesuffix(": ")
         how = f"{said} ({how})" if how else said
-    took = duration(block.duration) if block.duration is not None else ""
+    took = duration(block.duration) if block.duration is not None else _running_for(block, now)
     return Text(f"{mark} {visible(block.id)}", style), Text(block.status, style), Text(took), Text(how)
+
+
+def _running_for(block: BlockView, now: float | None) -> str:
+    """In whole seconds, for it is out of date at once."""
+    if block.status != "running" or block.since is None or now is None:
+        return ""
+    return f"{max(0, now - datetime.fromisoformat(block.since).timestamp()):.0f} s"
 
 
 def _containers(view: View, width: int) -> RenderableType:

@@ -21,12 +21,14 @@ KEEP_LOG_LINES: Final = 200
 
 @define
 class BlockView:
-    """One block of an execution. `status` is `waiting`, `running`, or how it ended. Times are in ms."""
+    """One block of an execution. `status` is `waiting`, `running`, or how it ended. Durations are in ms, `since` (when
+    it was started last) is ISO 8601."""
 
     id: str
     status: str = "waiting"
     container_id: str | None = None
     attempt: int = 0
+    since: str | None = None
     start: Message | None = None
     duration: float | None = None
     reason: str | None = None
@@ -143,7 +145,7 @@ def _block_started(view: View, payload: Message, message: Message) -> None:
     execution = view.execution(message["executionId"])
     execution.place(payload["lane"], [payload["blockId"]])
     block = execution.block(payload["blockId"])
-    block.status, block.attempt = "running", payload["attempt"]
+    block.status, block.attempt, block.since = "running", payload["attempt"], message["at"]
     block.container_id, block.start = payload["containerId"], payload["start"]
 
 
