@@ -14,7 +14,7 @@ def duration(milliseconds: float | None) -> str:
     """`0.4 ms`, `12 ms`, `3.21 s`, `4 min 5 s`; `?` if it is not known."""
     if milliseconds is None:
         return "?"
-    if milliseconds < 1000:
+    if milliseconds < 999.5:
         return f"{milliseconds:.1f} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
     seconds = milliseconds / 1000
     return f"{seconds:.2f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
@@ -38,7 +38,7 @@ def started_by(start: Mapping[str, Any] | None) -> str:
     if start is None:
         return "no container"
     queued = f", {duration(start['queuedMs'])} in line" if start["queuedMs"] >= 1 else ""
-    return f"{start['cause']}, {duration(start['startMs'])}{queued}"
+    return f"{visible(start['cause'])}, {duration(start['startMs'])}{queued}"
 
 
 def plain_text(message: Message) -> str | None:
@@ -54,7 +54,7 @@ def plain_line(message: Message) -> str | None:
     if text is None:
         return None
     run = f"[{visible(message['executionId'])}] " if message["executionId"] else ""
-    return f"{(message['at'] or '')[11:19]} {run}{text}"
+    return f"{visible(message['at'] or '')[11:19]} {run}{text}"
 
 
 def _hello(payload: Message) -> str:
