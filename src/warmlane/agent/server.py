@@ -19,7 +19,7 @@ subreaper), so it can tell when the last one is gone: when it has no child left.
 forked from a *zygote*, which has imported the module; a command's from the agent. A supervisor that is killed
 leaves its block to the agent, which hunts it down. When the agent dies, the supervisors end their blocks.
 
-Exit code 98: the address is taken.
+A second argument is the number of a descriptor that listens already. Exit code 98: the address is taken.
 """
 
 from __future__ import annotations
@@ -694,7 +694,7 @@ def zygote(agent: Agent, sock: socket.socket, notes: int, module: str) -> None:
     """Imports, says so, and forks a supervisor for each block that it is sent; ends with the agent."""
     close_all(keep=(sock.fileno(), notes))
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM):
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     os.setsid()
     imports = [spool(agent.scratch), spool(agent.scratch)]
@@ -754,7 +754,8 @@ def supervise_cold(agent: Agent, run: Run, control: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.close(null)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     head, _, data = bytes(run.body).partition(b"\n")
     Supervisor(agent, run.conn, control, json.loads(head), data).run([], close=[])
 
@@ -814,7 +815,8 @@ class Agent:
 
     def serve(self, listener: socket.socket, lifeline: bool) -> None:
         self.wake = wakeup()
-        signal.signal(signal.SIGTERM, self.stop)
+        for number in (signal.SIGTERM, signal.SIGHUP):  # the kernel sends the latter if we were frozen when the engine died
+            signal.signal(number, self.stop)
         adopt_orphans()
         self.watch(self.wake, self.reap)
         self.watch(listener.fileno(), self.accept, listener)
@@ -1173,7 +1175,6 @@ def listen(address: str) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, int(port)))
     listener.listen(128)
-    listener.setblocking(False)
     return listener
 
 
@@ -1188,7 +1189,8 @@ def main() -> int:
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     try:
-        listener = listen(config["listen"])
+        listener = socket.socket(fileno=int(sys.argv[2])) if len(sys.argv) > 2 else listen(config["listen"])
+        listener.setblocking(False)
     except OSError as error:
         print("cannot listen on %s: %s" % (config["listen"], error.strerror), file=sys.stderr)
         return 98 if error.errno == errno.EADDRINUSE else 1
