@@ -17,7 +17,7 @@ def supply(daemon: Daemon, *, for_examples: bool, say: Callable[[str], None]) ->
     for recipe in RECIPES:
         if daemon.label(recipe.tag, _LABEL) == recipe.key:
             continue
-        say(f"building the image {recipe.tag}")
+        say(f"making the image {recipe.tag}")
         with archive(recipe).open("rb") as file:
             daemon.import_image(recipe.tag, file, [*recipe.changes, f"LABEL {_LABEL}={recipe.key}"])
     if for_examples and not daemon.has_image(EXAMPLES_TAG):
