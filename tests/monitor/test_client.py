@@ -30,7 +30,7 @@ async def listening(handler: Callable[[trio.SocketStream], Awaitable[object]]) -
     """The address of something that is no monitor."""
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, handler, [listener])
+        await nursery.start(trio.serve_listeners, handler, [listener])
         yield f"127.0.0.1:{listener.socket.getsockname()[1]}"
         nursery.cancel_scope.cancel()
 

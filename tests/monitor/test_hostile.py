@@ -216,6 +216,14 @@ async def test_beyond_the_cap_of_connections_one_is_closed_unheard(serve: Serve,
             assert await socket.get_message()
 
 
+async def test_before_there_is_a_session_one_is_told_to_come_again() -> None:
+    with trio.fail_after(20):
+        async with serve_monitor(None) as monitor:
+            status, fields, body = await exchange(monitor.port, handshake(monitor.port))
+            assert (status, fields["retry-after"]) == (503, "1")
+            assert "still being opened" in body["error"]
+
+
 # Watchers that misbehave
 
 
@@ -378,7 +386,7 @@ async def test_our_own_mistake_is_logged_and_costs_one_connection(
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", ""])
 async def test_only_loopback_is_listened_on(host: str) -> None:
     with pytest.raises(MonitorAddressError, match="only addresses of this machine itself"):
-        async with serve_monitor(None, host):  # type: ignore[arg-type]  # refused before it is looked at
+        async with serve_monitor(None, host):
             raise AssertionError("it listens")
 
 

@@ -19,7 +19,20 @@ from warmlane.monitor.server import Monitor
 Serve = Callable[..., AbstractAsyncContextManager[Monitor]]
 
 
-async def watched(serve: Serve, console: Console) -> int:
+class Screen(io.StringIO):
+    """What was printed, and whether the hello is in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.greeted = trio.Event()
+
+    def write(self, text: str) -> int:
+        if "session s-1 on fake" in text:
+            self.greeted.set()
+        return super().write(text)
+
+
+async def watched(serve: Serve, console: Console, screen: Screen) -> int:
     """The exit code of a view of a session that prints three lines and ends."""
     bus = Bus()
     codes: list[int] = []
@@ -29,9 +42,7 @@ async def watched(serve: Serve, console: Console) -> int:
 
     async with serve(bus) as monitor, trio.open_nursery() as nursery:
         nursery.start_soon(view, monitor.url)
-        while not monitor.watching:
-            await trio.lowlevel.checkpoint()
-        await trio.testing.wait_all_tasks_blocked(0.05)
+        await screen.greeted.wait()
         for number in range(3):
             bus.publish(BlockLog(block_id="lint", container_id="c", stream="stdout", text=f"line {number}"))
         bus.close()
@@ -40,8 +51,8 @@ async def watched(serve: Serve, console: Console) -> int:
 
 
 async def test_elsewhere_there_is_a_line_for_each_event(serve: Serve) -> None:
-    out = io.StringIO()
-    assert await watched(serve, Console(file=out, width=40)) == 0
+    out = Screen()
+    assert await watched(serve, Console(file=out, width=40), out) == 0
     lines = [line.partition(" ")[2] for line in out.getvalue().splitlines()]
     assert lines == [
         "watching session s-1 on fake; containers: 1 dormant, at most 10",
@@ -56,8 +67,8 @@ async def test_on_a_terminal_there_is_a_picture_and_its_last_state_stays(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    out = io.StringIO()
-    assert await watched(serve, Console(file=out, width=80, force_terminal=True, color_system=None)) == 0
+    out = Screen()
+    assert await watched(serve, Console(file=out, width=80, force_terminal=True, color_system=None), out) == 0
     last = out.getvalue().rpartition("session s-1 on fake")[2]
     assert "lint line 2" in last
     assert out.getvalue().endswith("the session has ended\n")
@@ -66,7 +77,7 @@ async def test_on_a_terminal_there_is_a_picture_and_its_last_state_stays(
 async def test_messages_that_make_no_sense_are_one_sentence(serve: Serve) -> None:
     bus = Bus()
 
-    class Screen(io.StringIO):
+    class Odd(io.StringIO):
         """As soon as the hello is shown, there is a message that lacks everything."""
 
         def write(self, text: str) -> int:
@@ -78,4 +89,4 @@ async def test_messages_that_make_no_sense_are_one_sentence(serve: Serve) -> Non
 
     async with serve(bus) as monitor:
         with pytest.raises(WatchError, match="not what this version understands"):
-            await run_view(monitor.url, Console(file=Screen()))
+            await run_view(monitor.url, Console(file=Odd()))

@@ -19,7 +19,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import h11
 import trio
+from attrs import frozen
 from trio_websocket import ConnectionClosed, wrap_server_stream
 from wsproto.utilities import ProtocolError
 
@@ -35,14 +37,27 @@ from warmlane.nursery import open_service_nursery
 _log = logging.getLogger(__name__)
 
 _BUSY = refusal(503, "too many are watching; try again later", Retry_After="5")
+_EARLY = refusal(503, "the session is still being opened; try again", Retry_After="1")
 _ENDED = "the monitor has ended"
+
+
+@frozen
+class _Entry:
+    """A watcher that was let in, and what it has said so far."""
+
+    session: Watched
+    admitted: Admitted
+    seen: bytes
 
 
 @asynccontextmanager
 async def serve_monitor(
-    session: Watched, host: str = "127.0.0.1", port: int = 0, *, limits: Limits | None = None
+    session: Watched | None, host: str = "127.0.0.1", port: int = 0, *, limits: Limits | None = None
 ) -> AsyncGenerator[Monitor]:
     """Serves a monitor of this session as long as the body runs. Port 0 means any free port.
+
+    Without a session it answers 503 until `Monitor.show` is called. That way it can be opened before the session, and
+    be left after it, so that its watchers see the session's containers go.
 
     Raises MonitorAddressError if `host` is not a loopback address (or `localhost`), or the port is taken.
     """
@@ -68,10 +83,21 @@ async def _listen(host: str, port: int) -> list[trio.SocketListener]:
         raise MonitorAddressError(host, port, said) from error
 
 
+def _pages(session: Watched) -> Mapping[str, Mapping[str, Any]]:
+    return {
+        "/": {
+            "warmlane": __version__,
+            "session": session.id,
+            "see": {"/ws": "events over WebSocket", "/healthz": "whether the session lives"},
+        },
+        "/healthz": {"status": "ok", "session": session.id, "version": __version__},
+    }
+
+
 class Monitor:
     """One listening monitor; made by `serve_monitor`."""
 
-    def __init__(self, session: Watched, listener: trio.SocketListener, limits: Limits) -> None:
+    def __init__(self, session: Watched | None, listener: trio.SocketListener, limits: Limits) -> None:
         self._session = session
         self._listener = listener
         self._limits = limits
@@ -91,6 +117,11 @@ class Monitor:
     def watching(self) -> int:
         """How many watch now."""
         return self._seats
+
+    def show(self, session: Watched) -> None:
+        """From now on, this session can be watched; for a monitor that has none yet. Synchronous."""
+        assert self._session is None
+        self._session = session
 
     def end(self) -> None:
         """No more visitors; watchers are told what was published until now, and goodbye. Synchronous."""
@@ -130,7 +161,7 @@ class Monitor:
     async def _receive(self, stream: trio.SocketStream) -> None:
         if self._ending.is_set() or self._connections > self._limits.connections:
             return
-        entry: tuple[Admitted, bytes] | None = None
+        entry: _Entry | None = None
         with trio.CancelScope() as visit:
             self._visits.add(visit)
             try:
@@ -139,32 +170,35 @@ class Monitor:
                 self._visits.discard(visit)
         if entry is None:
             return
-        admitted, seen = entry
         try:
-            await self._watch(PatientStream(stream, seen, grace=self._limits.send), admitted)
+            await self._watch(PatientStream(stream, entry.seen, grace=self._limits.send), entry)
         finally:
             self._seats -= 1
         with trio.move_on_after(self._limits.linger):
             await let_read(stream)
 
-    async def _at_the_door(self, stream: trio.SocketStream) -> tuple[Admitted, bytes] | None:
-        """Hears what the visitor wants, and answers. Only for a watcher there is more to do: it has a seat, and what
-        it has said so far is returned."""
+    async def _at_the_door(self, stream: trio.SocketStream) -> _Entry | None:
+        """Hears what the visitor wants, and answers. Only a watcher gets further; then it has a seat."""
         heard: Head | Answer | None = refusal(408, "the request did not come in time")
         with trio.move_on_after(self._limits.head):
             heard = await read_head(stream, size=self._limits.head_size)
         if isinstance(heard, Head):
-            verdict = judge(heard.request, self._pages(), port=self.port)
-            if isinstance(verdict, Answer):
-                await self._answer(stream, verdict, method=heard.request.method)
-            elif self._seats < self._limits.clients:
+            verdict = self._judge(heard.request)
+            if not isinstance(verdict, Answer):
                 self._seats += 1
-                return verdict, heard.seen
-            else:
-                await self._answer(stream, _BUSY)
+                return _Entry(*verdict, heard.seen)
+            await self._answer(stream, verdict, method=heard.request.method)
         elif heard is not None:
             await self._answer(stream, heard)
         return None
+
+    def _judge(self, request: h11.Request) -> Answer | tuple[Watched, Admitted]:
+        if self._session is None:
+            return _EARLY
+        verdict = judge(request, _pages(self._session), port=self.port)
+        if isinstance(verdict, Answer):
+            return verdict
+        return (self._session, verdict) if self._seats < self._limits.clients else _BUSY
 
     async def _answer(self, stream: trio.SocketStream, answer: Answer, *, method: bytes = b"GET") -> None:
         with trio.fail_after(self._limits.send):
@@ -172,23 +206,13 @@ class Monitor:
         with trio.move_on_after(self._limits.linger):
             await let_read(stream)
 
-    def _pages(self) -> Mapping[str, Mapping[str, Any]]:
-        return {
-            "/": {
-                "warmlane": __version__,
-                "session": self._session.id,
-                "see": {"/ws": "events over WebSocket", "/healthz": "whether the session lives"},
-            },
-            "/healthz": {"status": "ok", "session": self._session.id, "version": __version__},
-        }
-
-    async def _watch(self, stream: trio.abc.Stream, admitted: Admitted) -> None:
+    async def _watch(self, stream: trio.abc.Stream, entry: _Entry) -> None:
         async with trio.open_nursery() as nursery:
             with trio.fail_after(self._limits.head):
                 proposal = await wrap_server_stream(nursery, stream, max_message_size=self._limits.message_size)
-                socket = await proposal.accept(subprotocol=admitted.subprotocol)
-            with self._session.events(after=admitted.after) as feed:
-                watcher = Watcher(socket, self._session, feed, self._limits)
+                socket = await proposal.accept(subprotocol=entry.admitted.subprotocol)
+            with entry.session.events(after=entry.admitted.after) as feed:
+                watcher = Watcher(socket, entry.session, feed, self._limits)
                 self._watchers.add(watcher)
                 try:
                     if self._ending.is_set():
