@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from typing import Any, NoReturn
@@ -98,7 +98,7 @@ class HttpAgent:
     @asynccontextmanager
     async def _ask(
         self, method: str, path: str, headers: Mapping[str, str], content: bytes | None = None
-    ) -> AsyncIterator[httpx.Response]:
+    ) -> AsyncGenerator[httpx.Response]:
         raw_path = quote(path, safe="/:?#[]@!$&'()*+,;=%-._~").encode()
         url = self._url.copy_with(raw_path=raw_path)  # a path can never become another host
         plain = {"Accept-Encoding": "identity", "Connection": "close", **headers}
@@ -107,7 +107,7 @@ class HttpAgent:
                 yield response
 
     @contextmanager
-    def _lost(self) -> Iterator[None]:
+    def _lost(self) -> Generator[None]:
         """The one place where what httpx raises becomes an error of ours."""
         try:
             yield

@@ -205,12 +205,12 @@ async def open_process(*, session_id: str, owner: str) -> AsyncGenerator[Process
 async def _end(card: Card) -> None:
     """Ends all processes of a container; returns when there are none."""
     agent = card.agent
-    if agent is not None and agent.state is not None:
+    if agent is not None and agent.state() is not None:
         signal_each(marked(card.mark), signal.SIGCONT)
         signal_each([agent.pid], signal.SIGTERM)
         with trio.move_on_after(_STOP_GRACE):
             await _ended(agent)
-        if agent.state is not None:
+        if agent.state() is not None:
             signal_each([agent.pid], signal.SIGKILL)
             await _ended(agent)
     patience = trio.current_time() + _STOP_GRACE  # supervisors without an agent end their blocks, and know them best
@@ -226,7 +226,7 @@ async def _ended(agent: Identity) -> None:
     except ProcessLookupError:
         return
     try:
-        if agent.state is not None:  # the handle is of this process, and of no later one with its pid
+        if agent.state() is not None:  # the handle is of this process, and of no later one with its pid
             await trio.lowlevel.wait_readable(handle)
     finally:
         os.close(handle)

@@ -48,7 +48,7 @@ class Card:
     def state(self) -> Literal["created", "running", "paused", "dead"]:
         if self.agent is None:
             return "created"
-        match self.agent.state:
+        match self.agent.state():
             case None:
                 return "dead"
             case "T":

@@ -26,7 +26,6 @@ class Identity:
     start: str
     boot: str
 
-    @property
     def state(self) -> str | None:
         """The letter of its state (`T`: stopped); None if it has ended, even if nobody has waited for it yet."""
         fields = _stat(self.pid)
