@@ -22,7 +22,9 @@ PASSED_AT_MOST: Final = 16
 A guess: high enough that two busy specifications do not replace each other's containers all the time."""
 
 _READY = (State.IDLE, State.COOLING)
-_COMING = (State.STARTING, State.WAKING, State.PAUSING)
+_SOON = (State.WAKING, State.PAUSING)
+"""A matter of milliseconds; a birth is not, so nobody waits for one while a container of the same kind sleeps."""
+_COMING = (State.STARTING, *_SOON)
 _PRESENT = (*_COMING, *_READY, State.RUNNING, State.DORMANT)
 _VICTIMS = (State.DORMANT, State.IDLE, State.COOLING)
 
@@ -71,12 +73,12 @@ def next_move(stock: Stock, line: Line, warm: Mapping[str, int], cap: int) -> Mo
 
     warm: how many containers of each specification running executions want to exist. cap: how many may exist.
     """
-    heads = sorted(line.heads(), key=lambda ticket: ticket.number)
-    if starving(stock, line, cap) is None:
-        for ticket in heads:
-            for state in _READY:
-                if (name := stock.longest(ticket.key, state)) is not None:
-                    return Lend(name, ticket)
+    hungry = starving(stock, line, cap)
+    heads = [hungry] if hungry else sorted(line.heads(), key=lambda ticket: ticket.number)
+    for ticket in heads:
+        for state in _READY:
+            if (name := stock.longest(ticket.key, state)) is not None:
+                return Lend(name, ticket)
     if (move := _supply(stock, line, heads, cap)) is not None:
         return move
     return _warm_up(stock, warm, cap) or _calm_down(stock, line, warm)
@@ -95,23 +97,22 @@ def starving(stock: Stock, line: Line, cap: int) -> Ticket | None:
 def _supply(stock: Stock, line: Line, heads: list[Ticket], cap: int) -> Move | None:
     """Wakes, makes or replaces for those in line, as far as nothing is on its way to them yet."""
     freeing = stock.total(State.STOPPING)
-    unmet: dict[str, int] = {}
+    unmet = False
     for ticket in heads:
-        lacking = line.waiting(ticket.key) - stock.count(ticket.key, *_COMING)
+        waiting = line.waiting(ticket.key)
+        if waiting > stock.count(ticket.key, *_SOON) and (name := stock.longest(ticket.key, State.DORMANT)) is not None:
+            return Wake(name)
+        lacking = waiting - stock.count(ticket.key, *_COMING)
         if lacking <= 0:
             continue
-        if (name := stock.longest(ticket.key, State.DORMANT)) is not None:
-            return Wake(name)
         if len(stock) < cap:
             return Create(ticket.key)
         promised = min(freeing, lacking)
         freeing -= promised
-        if lacking > promised:
-            unmet[ticket.key] = lacking - promised
+        unmet = unmet or lacking > promised
     if not unmet:
         return None
-    hungry = starving(stock, line, cap)
-    spared = {hungry.key} if hungry else {ticket.key for ticket in heads}
+    spared = {ticket.key for ticket in heads}
     for state in _VICTIMS:
         if (name := stock.longest_of_others(spared, state)) is not None:
             return Replace(name)

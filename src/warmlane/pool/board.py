@@ -7,11 +7,10 @@ sees a state without its block, or a block without its state.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Literal
 
 import trio
-from attrs import evolve
 
 from warmlane.bus import Bus
 from warmlane.events import ContainerStateChanged, PoolStatus
@@ -44,6 +43,7 @@ class Board:
         self._session_id = session_id
         self._max_containers = max_containers
         self._slots: dict[str, Slot] = {}
+        self._records: dict[str, ContainerRecord] = {}
         self._counts: Counter[WireState] = Counter()
         self._causes: Counter[StartCause] = Counter()
         self._revision = 0
@@ -74,18 +74,9 @@ class Board:
             token=token,
             port=port,
             dormancy_timeout=dormancy_timeout,
+            created=wall,
             entered_at=now,
             awaited_since=now,
-            record=ContainerRecord(
-                id=ident,
-                name=NAME_PREFIX + ident,
-                state="starting",
-                phase=State.STARTING.value,
-                image=container.image,
-                port=port,
-                created_at=wall,
-                since=wall,
-            ),
         )
         self._slots[slot.name] = slot
         self.stock.place(slot.name, slot.key, slot.life.state)
@@ -121,6 +112,7 @@ class Board:
         if state is State.TERMINATED:
             self.stock.drop(slot.name)
             del self._slots[slot.name]
+            del self._records[slot.name]
             self._remember(slot.name)
             if slot.port is not None:
                 self.ports.free(slot.port)
@@ -129,11 +121,13 @@ class Board:
             self.stock.place(slot.name, slot.key, state)
         self._announce(slot, before, cause, spent, cold_start=cold_start, wake=wake)
 
-    def move_port(self, slot: Slot) -> None:
-        """Another process holds the slot's port: takes the next one. Raises NoFreePortError, and keeps the old one."""
-        taken, slot.port = slot.port, self.ports.claim()
-        if taken is not None:
-            self.ports.free(taken)
+    def move_port(self, slot: Slot, refused: Collection[int]) -> None:
+        """Another process holds the slot's port, and all of these: takes the next one. Raises NoFreePortError, and the
+        slot has none then."""
+        if slot.port is not None:
+            self.ports.free(slot.port)
+            slot.port = None
+        slot.port = self.ports.claim(besides=refused)
 
     def count(self, cause: StartCause) -> None:
         """One block has found its container so; announced with its lease."""
@@ -145,7 +139,7 @@ class Board:
         blocks, ready = causes.total(), causes["hit"] + causes["cooling"]
         return PoolStatus(
             revision=self._revision,
-            containers=tuple(slot.record for slot in self._slots.values()),
+            containers=tuple(self._records.values()),
             counts={state: number for state, number in self._counts.items() if number},
             max_containers=self._max_containers,
             waiting=len(self.line),
@@ -167,7 +161,7 @@ class Board:
             at = self._gone.get(name, self._bus.clock())
         else:
             ended = _ENDS.get(slot.life.state, "returned")
-            at = slot.record.since
+            at = self._records[name].since
         return ContainerEnd(container_id=name.removeprefix(NAME_PREFIX), name=name, ended=ended, at=at)
 
     async def until(self, done: Callable[[], bool]) -> None:
@@ -193,19 +187,26 @@ class Board:
     ) -> None:
         wall = self._bus.clock()
         life: Life = slot.life
-        dormant_since = wall if life.state is State.DORMANT else slot.record.dormant_since
-        slot.record = evolve(
-            slot.record,
-            state=life.wire,
-            phase=life.state.value,
-            block_id=slot.block_id,
-            execution_id=slot.execution_id,
-            port=slot.port,
-            since=wall,
-            dormant_since=dormant_since if life.wire == "dormant" else None,
-            uses=slot.uses,
-            last_error=slot.last_error,
-        )
+        if life.state is State.DORMANT:
+            slot.dormant_since = wall
+        elif life.wire != "dormant":
+            slot.dormant_since = None
+        if life.state is not State.TERMINATED:
+            self._records[slot.name] = ContainerRecord(
+                id=slot.id,
+                name=slot.name,
+                state=life.wire,
+                phase=life.state.value,
+                image=slot.container.image,
+                block_id=slot.block_id,
+                execution_id=slot.execution_id,
+                port=slot.port,
+                created_at=slot.created,
+                since=wall,
+                dormant_since=slot.dormant_since,
+                uses=slot.uses,
+                last_error=slot.last_error,
+            )
         self._bus.publish(
             ContainerStateChanged(
                 container_id=slot.id,

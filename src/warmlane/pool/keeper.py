@@ -23,9 +23,9 @@ from warmlane.pool.slot import Slot
 from warmlane.runtimes.protocol import Birth, Runtime
 from warmlane.settings import Graces
 
-FIRST_RETRY = 1.0
+FIRST_RETRY = 0.1
 LONGEST_RETRY = 30.0
-"""Seconds between two tries to remove a quarantined container."""
+"""Seconds between two tries to remove a container; from the first to the longest, twice as long each time."""
 
 
 class Keeper:
@@ -57,6 +57,9 @@ class Keeper:
         self._session_id = session_id
         self._changed = changed
         self._failed = failed
+        self._closing = trio.Event()
+        self.given_up: set[str] = set()
+        """The containers that could not be confirmed gone before the pool closed."""
 
     async def bear(self, slot: Slot) -> None:
         """STARTING to IDLE, or to a removal."""
@@ -82,29 +85,42 @@ class Keeper:
             self._changed()
 
     async def remove(self, slot: Slot) -> None:
-        """STOPPING to TERMINATED; if the runtime does not confirm it in time, QUARANTINED, and again until it does."""
+        """STOPPING to TERMINATED; if the runtime does not confirm it in time, QUARANTINED, and again until it does or
+        the pool closes."""
         retry = FIRST_RETRY
-        while not await self._remove_once(slot):
-            if slot.at(State.STOPPING):
-                self._board.take(slot, Step.UNCONFIRMED, cause=slot.last_error or "removal not confirmed in time")
-                self._changed()
-            await trio.sleep(retry)
-            retry = min(2 * retry, LONGEST_RETRY)
-        self._board.take(slot, Step.GONE, cause="removed")
+        with trio.move_on_after(self._graces.remove):
+            while not await self._removed(slot):
+                await trio.sleep(retry)
+                retry = min(2 * retry, LONGEST_RETRY)
+            return
+        self._board.take(slot, Step.UNCONFIRMED, cause=slot.last_error or "removal not confirmed in time")
         self._changed()
+        while not self._closing.is_set():
+            with trio.move_on_after(retry):
+                await self._closing.wait()
+            with trio.move_on_after(self._graces.remove):
+                if await self._removed(slot):
+                    return
+            retry = min(2 * retry, LONGEST_RETRY)
+        self.given_up.add(slot.name)
+        self._board.changed.unpark_all()
 
-    async def _remove_once(self, slot: Slot) -> bool:
+    def close(self) -> None:
+        """What is quarantined is tried once more now, and then given up."""
+        self._closing.set()
+
+    async def _removed(self, slot: Slot) -> bool:
         if slot.operation is not None:
             slot.operation.cancel()
-        with trio.move_on_after(self._graces.remove):
-            async with slot.turn:
-                try:
-                    await self._runtime.remove(slot.name)
-                except WarmlaneError as error:
-                    slot.last_error = str(error)
-                    return False
-                return True
-        return False
+        async with slot.turn:
+            try:
+                await self._runtime.remove(slot.name)
+            except WarmlaneError as error:
+                slot.last_error = str(error)
+                return False
+        self._board.take(slot, Step.GONE, cause="removed")
+        self._changed()
+        return True
 
     async def _done(self, slot: Slot, state: State, action: Callable[[Slot], Awaitable[None]]) -> bool:
         """Carries out one action in its turn. False if the container was told to stop before or meanwhile, or if the
@@ -131,7 +147,10 @@ class Keeper:
         await self._healthy(slot)
 
     async def _thaw(self, slot: Slot) -> None:
-        await self._runtime.unpause(slot.name)
+        with trio.move_on_after(self._graces.health) as bound:
+            await self._runtime.unpause(slot.name)
+        if bound.cancelled_caught:
+            raise NeverHealthyError(slot.name, slot.container.image, "it could not be woken in time")
         await self._healthy(slot)
 
     async def _freeze(self, slot: Slot) -> None:
@@ -144,13 +163,15 @@ class Keeper:
         self._bus.publish(progress)
 
     async def _create_and_start(self, slot: Slot) -> None:
+        refused: set[int] = set()
         while True:
             try:
                 await self._runtime.create(self._birth(slot))
                 await self._runtime.start(slot.name)
-            except PortTakenError:
+            except PortTakenError as error:
                 await self._runtime.remove(slot.name)
-                self._board.move_port(slot)
+                refused.add(error.port)
+                self._board.move_port(slot, refused)
             else:
                 return
 
@@ -159,8 +180,16 @@ class Keeper:
             await wait_healthy(self._runtime, self._runtime.agent(slot.name), self._birth(slot))
         if bound.cancelled_caught:
             said = f"it did not answer /health within {self._graces.health:g} s"
-            tail = await self._runtime.log_tail(slot.name)
+            tail = await self._log_tail(slot)
             raise NeverHealthyError(slot.name, slot.container.image, said, log_tail=tail)
+
+    async def _log_tail(self, slot: Slot) -> str:
+        with trio.move_on_after(self._graces.settle):
+            try:
+                return await self._runtime.log_tail(slot.name)
+            except WarmlaneError:
+                return ""  # the error that is being told matters more
+        return ""
 
     def _birth(self, slot: Slot) -> Birth:
         return Birth(

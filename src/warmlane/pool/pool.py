@@ -194,17 +194,12 @@ class Pool:
 
     def hurry(self) -> None:
         """No more graces: every container is removed now, whatever runs in it."""
-        self._closed = True
-        self._stop_all("hurried")
+        self._close("hurried")
 
     async def teardown(self) -> None:
         """Removes every container, from any state; returns when each is confirmed gone, or quarantined."""
-        self._closed = True
-        for waiter in tuple(self._waiters.values()):
-            self._refuse(waiter, SessionClosedError())
-        self._orders.clear()
-        self._stop_all("teardown")
-        await self._board.until(lambda: all(slot.at(State.QUARANTINED) for slot in self._board))
+        self._close("teardown")
+        await self._board.until(lambda: all(slot.name in self._keeper.given_up for slot in self._board))
 
     async def watch(self) -> None:
         """Listens to the host: a container that died behind our back is replaced. Runs as long as the pool."""
@@ -312,7 +307,11 @@ class Pool:
         self._board.take(slot, Step.STOP, cause=cause)
         self._nursery.start_soon(self._keeper.remove, slot, name=f"removing {slot.name}")
 
-    def _stop_all(self, cause: str) -> None:
+    def _close(self, cause: str) -> None:
+        self._closed = True
+        self._keeper.close()
+        for waiter in tuple(self._waiters.values()):
+            self._refuse(waiter, SessionClosedError())
         for slot in self._board:
             if slot.life.allows(Step.STOP):
                 self._stop(slot, cause)

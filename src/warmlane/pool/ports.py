@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from warmlane.errors import NoFreePortError
 
@@ -38,11 +38,11 @@ class PortBook:
         """The ports that belong to a container now."""
         return frozenset(self._taken)
 
-    def claim(self) -> int:
-        """A port that nobody has, until `free`. Raises NoFreePortError."""
+    def claim(self, *, besides: Collection[int] = ()) -> int:
+        """A port that nobody has, and none of `besides`, until `free`. Raises NoFreePortError."""
         for _ in range(len(self._free)):
             port = self._free.popleft()
-            if self._is_free(port):
+            if port not in besides and self._is_free(port):
                 self._taken.add(port)
                 return port
             self._free.append(port)

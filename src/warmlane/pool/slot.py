@@ -7,14 +7,13 @@ from attrs import define, field
 
 from warmlane.life.table import Life, State
 from warmlane.plan.model import Container
-from warmlane.records import ContainerRecord
 
 
 @define(eq=False, kw_only=True)
 class Slot:
     """One container, from the claim of its place until it is confirmed gone.
 
-    Moments that end in `_at` are on Trio's clock, those of the record on the wall's.
+    Moments that end in `_at` are on Trio's clock, `created` and `dormant_since` on the wall's.
     """
 
     id: str
@@ -24,7 +23,7 @@ class Slot:
     token: str = field(repr=False)
     port: int | None
     dormancy_timeout: float
-    record: ContainerRecord
+    created: float
     life: Life = field(factory=Life)
     entered_at: float
     """When it came into its present state."""
@@ -34,6 +33,7 @@ class Slot:
     """Whether it became idle by waking; else by starting."""
     block_id: str | None = None
     execution_id: str | None = None
+    dormant_since: float | None = None
     last_error: str | None = None
     uses: int = 0
     operation: trio.CancelScope | None = None
