@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 import trio
 from attrs import define, field, frozen
 
-import docker
 from warmlane.agent.protocol import BlockCall, Exit, LogLine
 from warmlane.errors import ContainerLostError
 from warmlane.plan.model import Container, Transport

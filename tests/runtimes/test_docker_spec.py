@@ -104,6 +104,14 @@ def test_blocks_run_as_an_ordinary_user_unless_root_must_write_to_the_host(
 
 
 @pytest.mark.parametrize(
+    ("user", "owner"), [("1000:100", ",uid=1000,gid=100"), ("7", ",uid=7"), ("app", ""), ("app:50", ",gid=50")]
+)
+def test_the_user_owns_tmp_where_its_number_is_known(user: str, owner: str) -> None:
+    tmpfs = config_of(Container(user=user))["HostConfig"]["Tmpfs"]
+    assert tmpfs == {"/tmp": f"rw,exec,nosuid,nodev,size=512m,mode=1777{owner}"}
+
+
+@pytest.mark.parametrize(
     ("image_user", "user"),
     [("", "65534:65534"), ("root", "65534:65534"), ("0:0", "65534:65534"), ("nginx", "nginx"), ("101:101", "101:101")],
 )

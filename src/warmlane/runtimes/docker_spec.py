@@ -43,7 +43,7 @@ _AGENT_SOURCE = str(Path(agent.__path__[0], "server.py").resolve())
 
 _NOBODY = "65534:65534"
 _PIDS = 1024
-_TMPFS = "rw,exec,nosuid,nodev,mode=1777,size=512m"
+_TMPFS = "rw,exec,nosuid,nodev,size=512m,mode=1777"
 _LOG = {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}}
 _PORT_TAKEN = re.compile(r"port is already allocated|address already in use", re.IGNORECASE)
 
@@ -72,12 +72,14 @@ def container_config(birth: Birth, run_dir: Path | None, invoker: Invoker, image
     """The body of `POST /containers/create`. `run_dir` is None if the image brings its own server; `image_user` is
     the user that such an image names."""
     container = birth.container
+    user = _user(container, invoker, image_user)
+    tmpfs = _TMPFS + _owner_of_tmpfs(user)
     host: dict[str, Any] = {
         "Init": True,  # programs that are PID 1 ignore SIGTERM
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges:true"],
         "ReadonlyRootfs": True,
-        "Tmpfs": {"/tmp": _TMPFS},  # noqa: S108 - in the container
+        "Tmpfs": {"/tmp": tmpfs},  # noqa: S108 - in the container
         "PidsLimit": _PIDS,
         "RestartPolicy": {"Name": "no"},
         "LogConfig": _LOG,
@@ -85,13 +87,13 @@ def container_config(birth: Birth, run_dir: Path | None, invoker: Invoker, image
     }
     config: dict[str, Any] = {
         "Image": container.image,
-        "User": _user(container, invoker, image_user),
+        "User": user,
         "Labels": {SESSION_LABEL: birth.session_id, OWNER_LABEL: birth.owner, _VERSION_LABEL: __version__},
         "Healthcheck": {"Test": ["NONE"]},  # Docker calls a paused container unhealthy; we ask the agent ourselves
         "HostConfig": host,
     }
     if run_dir is None:
-        host["Tmpfs"]["/run"] = _TMPFS  # where servers keep their pid files
+        host["Tmpfs"]["/run"] = tmpfs  # where servers keep their pid files
         config["Env"] = [f"{name}={value}" for name, value in container.env.items()]
     else:
         config["Entrypoint"] = ["python3", "-I", "-S", _AGENT_FILE, f"{_RUN}/{AGENT_JSON}"]
@@ -142,6 +144,13 @@ def _user(container: Container, invoker: Invoker, image_user: str) -> str:
         return image_user
     writes_to_host = container.workspace is not None and container.workspace.mode == "rw"
     return _NOBODY if invoker.uid == 0 and not writes_to_host else f"{invoker.uid}:{invoker.gid}"
+
+
+def _owner_of_tmpfs(user: str) -> str:
+    """runc gives a tmpfs the mode of the directory that it covers, whatever is asked; so its user has to own it. One
+    that has a name and no number gets what the image's own directory would have let it do."""
+    uid, _, gid = user.partition(":")
+    return f",uid={uid}" * uid.isdigit() + f",gid={gid}" * gid.isdigit()
 
 
 def _mounts(birth: Birth, run_dir: Path | None) -> list[dict[str, Any]]:

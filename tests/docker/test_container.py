@@ -1,0 +1,130 @@
+"""A container as the daemon and the block in it see it: hardened, and without a secret to show."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from warmlane.errors import ContainerFaultError
+from warmlane.plan.model import Workspace
+
+pytestmark = pytest.mark.docker
+
+WHO_AM_I = """
+import json, os
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+mounts = {line.split()[1]: line.split()[3].split(",") for line in open("/proc/self/mounts")}
+print(json.dumps({
+    "user": [os.getuid(), os.getgid()],
+    "capabilities": [status[name].strip() for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")],
+    "no_new_privileges": status["NoNewPrivs"].strip(),
+    "root": mounts["/"][0],
+    "interfaces": sorted(os.listdir("/sys/class/net")),
+}))
+"""
+
+
+def can_write(path: str) -> str:
+    return f"open('{path}/probe', 'w').write('x')"
+
+
+async def test_a_block_finds_no_privilege(bench: Any) -> None:
+    async with bench.born() as name:
+        _, (line,) = await bench.python(name, WHO_AM_I)
+        about = json.loads(line)
+        assert about["user"] == ([65534, 65534] if os.getuid() == 0 else [os.getuid(), os.getgid()])
+        assert set(about["capabilities"]) == {"0" * 16}
+        assert about["no_new_privileges"] == "1"
+        assert about["root"] == "ro"
+        assert about["interfaces"] == ["lo"], "a unix container has no network"
+
+
+async def test_a_block_may_write_and_run_in_tmp_only(bench: Any) -> None:
+    async with bench.born() as name:
+        for path in ("/", "/run/warmlane-x", "/opt/warmlane", "/usr"):
+            assert (await bench.python(name, can_write(path)))[0].code == 1
+        program = (
+            "import os, subprocess; open('/tmp/x', 'w').write('#!/bin/sh\\necho ran'); os.chmod('/tmp/x', 0o755);"
+            "subprocess.run('/tmp/x')"
+        )
+        assert (await bench.python(name, program))[1] == ["ran"]
+
+
+async def test_the_daemon_is_asked_for_limits(bench: Any, client: Any) -> None:
+    async with bench.born() as name:
+        host = client.inspect_container(name)["HostConfig"]
+        assert host["CapDrop"] == ["ALL"]
+        assert host["SecurityOpt"] == ["no-new-privileges:true"]
+        assert host["ReadonlyRootfs"]
+        assert host["Init"]
+        assert host["PidsLimit"] == 1024
+        assert host["RestartPolicy"]["Name"] == "no"
+        assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "2", "max-size": "1m"}}
+        assert not host["Privileged"]
+        assert host["NetworkMode"] == "none"
+
+
+async def test_inspect_shows_labels_and_no_secret(bench: Any, client: Any) -> None:
+    birth = bench.birth(env={"PASSWORD": "hunter2"})
+    async with bench.born(birth) as name:
+        about = client.inspect_container(name)
+        shown = json.dumps(about) + json.dumps(client.top(name))
+        assert "hunter2" not in shown
+        assert birth.token not in shown
+        assert about["Config"]["Labels"]["warmlane.session"] == bench.session_id
+        _, lines = await bench.python(name, "import os; print(os.environ['PASSWORD'])")
+        assert lines == ["hunter2"]
+
+
+async def test_a_tcp_port_is_published_on_the_loopback_interface_only(bench: Any, client: Any) -> None:
+    birth = bench.birth(transport="tcp")
+    async with bench.born(birth) as name:
+        ports = client.inspect_container(name)["NetworkSettings"]["Ports"]
+        assert ports == {"9000/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(birth.port)}]}
+        for address in {entry[4][0] for entry in socket.getaddrinfo(socket.gethostname(), birth.port, socket.AF_INET)}:
+            if not str(address).startswith("127."):
+                with pytest.raises(OSError, match=""):
+                    await trio.open_tcp_stream(address, birth.port)
+
+
+async def test_a_read_only_workspace_cannot_be_written(bench: Any, tmp_path: Path) -> None:
+    (tmp_path / "input.txt").write_text("from the host")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    async with bench.born(workspace=Workspace(path=str(tmp_path))) as name:
+        _, lines = await bench.python(name, "print(open('/workspace/input.txt').read())")
+        assert lines == ["from the host"]
+        assert (await bench.python(name, can_write("/workspace")))[0].code == 1
+
+
+async def test_a_writable_workspace_is_written_as_the_invoking_user(bench: Any, tmp_path: Path) -> None:
+    async with bench.born(workspace=Workspace(path=str(tmp_path), mode="rw")) as name:
+        assert (await bench.python(name, can_write("/workspace")))[0].code == 0
+    about = (tmp_path / "probe").stat()
+    assert (about.st_uid, about.st_gid) == (os.getuid(), os.getgid())
+
+
+async def test_a_workspace_that_does_not_exist_is_refused_and_not_made(bench: Any, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    with pytest.raises(ContainerFaultError, match=f"does not exist: {missing}"):
+        async with bench.born(workspace=Workspace(path=str(missing))):
+            pass
+    assert not missing.exists()
+
+
+async def test_the_user_can_be_chosen(bench: Any) -> None:
+    async with bench.born(user="1000:1000", transport="tcp") as name:
+        _, (line,) = await bench.python(name, WHO_AM_I)
+        assert json.loads(line)["user"] == [1000, 1000]
+
+
+async def test_a_user_that_the_image_does_not_know_is_the_fault_of_that_container(bench: Any) -> None:
+    with pytest.raises(ContainerFaultError, match="unable to find user nobody-knows"):
+        async with bench.born(user="nobody-knows"):
+            pass
