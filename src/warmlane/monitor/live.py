@@ -1,10 +1,15 @@
-"""`warmlane monitor URL`: a live picture on a terminal, a line for each event elsewhere."""
+"""`warmlane monitor URL`: a live picture on a terminal, a line for each event elsewhere.
+
+Cancellation: leaves the terminal as it was, with the last picture on it.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Final, TypeVar
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Final
 
 import trio
 from rich.console import Console
@@ -13,13 +18,13 @@ from rich.text import Text
 
 from warmlane.errors import WatchError
 from warmlane.monitor.client import watch
-from warmlane.monitor.plain import Message, plain_line
+from warmlane.monitor.plain import plain_line
 from warmlane.monitor.render import render
 from warmlane.monitor.view import View
 
 _BETWEEN_FRAMES: Final = 0.1
-
-T = TypeVar("T")
+_STALE: Final = 1.0
+"""After so many seconds a picture is drawn again, for what it says about time is wrong."""
 
 
 async def run_view(url: str, console: Console) -> int:
@@ -31,34 +36,43 @@ async def run_view(url: str, console: Console) -> int:
         if console.is_terminal and not console.is_dumb_terminal:
             await _show_picture(messages, url, console)
         else:
-            async for message in messages:
-                if (line := _read(plain_line, message, url)) is not None:
-                    console.print(Text(line), soft_wrap=True)
+            await _print_lines(messages, url, console)
     console.print("the session has ended")
     return 0
 
 
-async def _show_picture(messages: trio.abc.ReceiveChannel[Message], url: str, console: Console) -> None:
+async def _print_lines(messages: trio.abc.ReceiveChannel[dict[str, Any]], url: str, console: Console) -> None:
+    async for message in messages:
+        with _understanding(url):
+            line = plain_line(message)
+        if line is not None:
+            console.print(Text(line), soft_wrap=True)
+
+
+async def _show_picture(messages: trio.abc.ReceiveChannel[dict[str, Any]], url: str, console: Console) -> None:
     """Draws whenever something has changed, but not more often than every `_BETWEEN_FRAMES` seconds."""
-    view, due, changed = View(), -math.inf, False
+    view, drawn, wait, over = View(), trio.current_time(), math.inf, False
     with Live(console=console, auto_refresh=False) as live:
-        while True:
-            with trio.move_on_at(due if changed else math.inf) as quiet:
+        while not over:
+            with trio.move_on_at(drawn + wait):
                 try:
                     message = await messages.receive()
                 except trio.EndOfChannel:
-                    break
-                _read(view.apply, message, url)
-                changed = True
-            if changed and (quiet.cancelled_caught or trio.current_time() >= due):
-                live.update(render(view, console.width), refresh=True)
-                due, changed = trio.current_time() + _BETWEEN_FRAMES, False
-        live.update(render(view, console.width), refresh=True)
+                    over = True
+                else:
+                    wait = _BETWEEN_FRAMES
+                    with _understanding(url):
+                        view.apply(message)
+            if over or trio.current_time() >= drawn + wait:
+                with _understanding(url):
+                    live.update(render(view, console.width, time.time()), refresh=True)
+                drawn, wait = trio.current_time(), _STALE
 
 
-def _read(reader: Callable[[Message], T], message: Message, url: str) -> T:
-    """The message is anybody's: that it makes no sense is no mistake of ours."""
+@contextmanager
+def _understanding(url: str) -> Generator[None]:
+    """The messages are anybody's: that one makes no sense is no mistake of ours."""
     try:
-        return reader(message)
+        yield
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise WatchError(url, "its messages are not what this version understands") from error
