@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +86,9 @@ async def test_a_tcp_port_is_published_on_the_loopback_interface_only(bench: Any
     async with bench.born(birth) as name:
         ports = client.inspect_container(name)["NetworkSettings"]["Ports"]
         assert ports == {"9000/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(birth.port)}]}
-        for address in {entry[4][0] for entry in socket.getaddrinfo(socket.gethostname(), birth.port, socket.AF_INET)}:
-            if not str(address).startswith("127."):
-                with pytest.raises(OSError, match=""):
-                    await trio.open_tcp_stream(address, birth.port)
+        another_address_of_ours = client.inspect_container(name)["NetworkSettings"]["Gateway"]
+        with pytest.raises(OSError, match="failed"):
+            await trio.open_tcp_stream(another_address_of_ours, birth.port)
 
 
 async def test_a_read_only_workspace_cannot_be_written(bench: Any, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ class _Pool(HTTPConnectionPool):
         super().__init__("localhost", maxsize=_BIRTHS + _CONTROL + _CLEANUP + _PULLS)
         self._address = address
 
-    def _new_conn(self) -> _Connection:
+    def _new_conn(self) -> Any:
         return _Connection(self._address)
 
     def _put_conn(self, conn: Any) -> None:

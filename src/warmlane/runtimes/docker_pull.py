@@ -68,7 +68,8 @@ class Images:
                 about = await self._calls.image(image)
             if about is None:
                 raise ContainerFaultError("", image, "its image is still missing after the pull")
-            self._users[image] = str((about.get("Config") or {}).get("User") or "")
+            config: dict[str, Any] = about.get("Config") or {}
+            self._users[image] = config.get("User") or ""
         except ContainerFaultError as error:
             flight.failed = error
             raise
@@ -116,14 +117,15 @@ class PullMeter:
     def feed(self, message: dict[str, Any], now: float) -> PullProgress | None:
         """Takes one message of a pull; returns what to announce, if it is time for that."""
         layer, status = message.get("id"), str(message.get("status", ""))
-        detail = message.get("progressDetail") or {}
+        detail: dict[str, Any] = message.get("progressDetail") or {}
         current, total = detail.get("current"), detail.get("total")
         if layer is None:
             return None
         if status == "Downloading" and isinstance(current, int) and isinstance(total, int) and total > 0:
             self._layers[layer] = (current, total)
         elif status in ("Download complete", "Pull complete") and layer in self._layers:
-            self._layers[layer] = (self._layers[layer][1],) * 2
+            size = self._layers[layer][1]
+            self._layers[layer] = (size, size)
         if status not in ("Downloading", "Extracting") or now < self._next:
             return None
         self._next = now + _INTERVAL
