@@ -6,12 +6,13 @@ left in it, with `condemn` if that could not be confirmed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import trio
 
 from warmlane.errors import WarmlaneError
-from warmlane.plan.model import ParallelLane, WorkflowPlan
+from warmlane.plan.model import Container, ParallelLane, WorkflowPlan
 from warmlane.pool import Lease, Pool
 
 
@@ -38,9 +39,17 @@ class Berths(Protocol):
 class OwnContainers:
     """`multi-container`: a container for each block, never more at once than the plan allows."""
 
-    def __init__(self, pool: Pool, plan: WorkflowPlan, execution_id: str, limit: trio.CapacityLimiter) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        plan: WorkflowPlan,
+        containers: Mapping[str, Container],
+        execution_id: str,
+        limit: trio.CapacityLimiter,
+    ) -> None:
         self._pool = pool
-        self._plan = plan
+        self._containers = containers
+        self._dormancy_timeout = plan.dormancy_timeout
         self._execution_id = execution_id
         self._limit = limit
         self._tokens: dict[Lease, object] = {}
@@ -51,10 +60,10 @@ class OwnContainers:
         await self._limit.acquire_on_behalf_of(token)
         try:
             lease = await self._pool.acquire(
-                self._plan.container_of(block_id),
+                self._containers[block_id],
                 block_id=block_id,
                 execution_id=self._execution_id,
-                dormancy_timeout=self._plan.dormancy_timeout,
+                dormancy_timeout=self._dormancy_timeout,
             )
         except BaseException:
             self._limit.release_on_behalf_of(token)
@@ -79,9 +88,12 @@ class OwnContainers:
 class SharedContainer:
     """`single-container`: the first block takes it, and it is given back when the lane has ended."""
 
-    def __init__(self, pool: Pool, plan: WorkflowPlan, execution_id: str, lane: ParallelLane) -> None:
+    def __init__(
+        self, pool: Pool, plan: WorkflowPlan, containers: Mapping[str, Container], execution_id: str, lane: ParallelLane
+    ) -> None:
         self._pool = pool
-        self._plan = plan
+        self._containers = containers
+        self._dormancy_timeout = plan.dormancy_timeout
         self._execution_id = execution_id
         self._lane = lane
         self._turn = trio.Lock()
@@ -96,10 +108,10 @@ class SharedContainer:
             if self._lease is None:
                 try:
                     self._lease = await self._pool.acquire(
-                        self._plan.container_of(block_id),
+                        self._containers[block_id],
                         block_id=",".join(self._lane.blocks),
                         execution_id=self._execution_id,
-                        dormancy_timeout=self._plan.dormancy_timeout,
+                        dormancy_timeout=self._dormancy_timeout,
                     )
                 except WarmlaneError as error:
                     self._error = error

@@ -49,6 +49,7 @@ class Execution:
         self.id = execution_id
         self.plan = plan
         self._inputs = inputs
+        self._containers = {block_id: plan.container_of(block_id) for block_id in plan.blocks}
         self._runtime = runtime
         self._pool = pool
         self._bus = bus
@@ -149,8 +150,8 @@ class Execution:
 
     def _berths(self, lane: ParallelLane, limit: trio.CapacityLimiter) -> Berths:
         if self.plan.parallelism_model == "single-container":
-            return SharedContainer(self._pool, self.plan, self.id, lane)
-        return OwnContainers(self._pool, self.plan, self.id, limit)
+            return SharedContainer(self._pool, self.plan, self._containers, self.id, lane)
+        return OwnContainers(self._pool, self.plan, self._containers, self.id, limit)
 
     def _record(self, result: BlockResult) -> None:
         self._results[result.block_id] = result
