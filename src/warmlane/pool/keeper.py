@@ -95,9 +95,11 @@ class Keeper:
             return
         self._board.take(slot, Step.UNCONFIRMED, cause=slot.last_error or "removal not confirmed in time")
         self._changed()
-        while not self._closing.is_set():
+        last = self._closing.is_set()
+        while not last:
             with trio.move_on_after(retry):
                 await self._closing.wait()
+            last = self._closing.is_set()
             with trio.move_on_after(self._graces.remove):
                 if await self._removed(slot):
                     return

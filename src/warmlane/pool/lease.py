@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import trio
 from attrs import define, field, frozen
 
@@ -47,3 +49,5 @@ class WarmOrder:
     targets: dict[str, int]
     dormancy_timeout: float
     execution_id: str
+    failures: Counter[str] = field(factory=Counter[str])
+    """How many containers of each specification could not be born while the order stood."""

@@ -33,8 +33,13 @@ from warmlane.runtimes.protocol import Runtime, Sighting
 from warmlane.settings import Settings
 
 BIRTHS_PER_WAITER = 2
-"""A container that never becomes healthy is replaced once; then whoever waits for it is told."""
+"""A container that never becomes healthy is replaced once; then whoever waits for it is told, or no more of its kind
+are made ahead of need."""
 _SETTLING = frozenset({State.COOLING, State.PAUSING, State.STOPPING})
+_FATAL = ("died", "removed", "resync")
+"""The sightings that may tell of a container's end."""
+_NOT_LOOKED_AFTER = frozenset({State.STARTING, State.STOPPING, State.QUARANTINED})
+"""Who bears or removes a container sees for himself what becomes of it, and may even have it removed and made anew."""
 
 
 class Pool:
@@ -328,8 +333,9 @@ class Pool:
         """A container of this specification could not be born. Whoever waits first for one bears it."""
         ticket = self._board.line.first(key)
         lasting = not isinstance(error, NeverHealthyError) and isinstance(error, ContainerFaultError | NoFreePortError)
-        if ticket is None or lasting:
-            for order in self._orders:
+        for order in self._orders:
+            order.failures[key] += 1
+            if lasting or (ticket is None and order.failures[key] >= BIRTHS_PER_WAITER):
                 order.targets.pop(key, None)
         if ticket is None:
             return
@@ -349,8 +355,13 @@ class Pool:
         self._match()
 
     async def _look(self, sighting: Sighting) -> None:
+        if sighting.kind not in _FATAL:
+            return
         names = [slot.name for slot in self._board] if sighting.kind == "resync" else [sighting.name]
         for name in names:
+            seen = self._state(name)
+            if seen is None or seen in _NOT_LOOKED_AFTER:
+                continue
             with trio.move_on_after(self._settings.graces.settle):
                 try:
                     if await self._runtime.alive(name):
@@ -359,7 +370,7 @@ class Pool:
                 except WarmlaneError:
                     continue  # the host does not answer; the next call for this container meets it again
                 slot = self._board.get(name)
-                if slot is not None and not slot.at(State.STARTING) and slot.life.allows(Step.STOP):
+                if slot is not None and slot.life.allows(Step.STOP):
                     slot.last_error = why
                     self._stop(slot, why)
                     self._match()
