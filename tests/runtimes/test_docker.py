@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -189,6 +190,35 @@ async def test_the_run_directory_is_there_from_creation_to_removal(world: World,
     await runtime.remove(NAME)
     (ours,) = [session for session in rundir.sessions() if session.session_id == "contradictions"]
     assert ours.containers == ()
+
+
+async def test_a_run_directory_that_lost_owner_and_container_is_swept(
+    daemon: Any, world: World, runtime: DockerRuntime
+) -> None:
+    """One whose container is still there stays, and so does one whose owner may live."""
+    print_label = "from warmlane.runtimes.owner import owner_label; print(owner_label())"
+    dead = (await trio.run_process([sys.executable, "-c", print_label], capture_stdout=True)).stdout.decode().strip()
+    with_container, without = rundir.RunDirs("dead-1", dead), rundir.RunDirs("dead-2", dead)
+    alive = rundir.RunDirs("living", "who.knows")
+    paths = [with_container.make(NAME, {}), without.make("wl-2", {}), alive.make("wl-3", {})]
+    about = {"Names": [f"/{NAME}"], "State": "running", "Labels": {"warmlane.session": "dead-1"}}
+
+    async def script(exchange: Any) -> None:
+        if exchange.target.startswith("/v1.41/containers/json"):
+            await exchange.answer(200, [about])
+        else:
+            await world(exchange)
+
+    daemon.script = script
+    try:
+        async with open_docker(session_id="sweeper", owner=owner_label()):
+            assert [path.exists() for path in paths] == [True, False, True]
+    finally:
+        daemon.script = world
+        for path in paths:
+            with_container.drop(path.name)
+        for session in (with_container, without, alive):
+            session.close()
 
 
 async def test_a_full_disk_is_a_refusal(world: World, runtime: DockerRuntime, monkeypatch: pytest.MonkeyPatch) -> None:

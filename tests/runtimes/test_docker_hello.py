@@ -70,6 +70,16 @@ async def test_a_socket_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPat
     assert "No such file" in why
 
 
+async def test_a_socket_of_others_is_told_from_a_daemon_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(_path: str) -> None:
+        await trio.lowlevel.checkpoint()
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(trio, "open_unix_socket", refuse)
+    with pytest.raises(RuntimeUnavailableError, match="this user may not use unix:///d"):
+        await hail(DockerAddress("unix:///d", path="/d"))
+
+
 async def test_nobody_listens_at_the_port() -> None:
     with pytest.raises(RuntimeUnavailableError, match="nothing answers"):
         await hail(DockerAddress("tcp://127.0.0.1:1", host="127.0.0.1", port=1))

@@ -24,6 +24,7 @@ from warmlane.errors import (
 )
 from warmlane.events import PullProgress
 from warmlane.plan.model import Container
+from warmlane.runtimes import rundir
 from warmlane.runtimes.docker_address import DockerAddress, docker_address
 from warmlane.runtimes.docker_calls import Calls
 from warmlane.runtimes.docker_hello import hail
@@ -39,6 +40,8 @@ from warmlane.runtimes.docker_spec import (
     why_not_running,
 )
 from warmlane.runtimes.docker_watch import sightings
+from warmlane.runtimes.owner import owner_is_dead
+from warmlane.runtimes.process_box import read_card
 from warmlane.runtimes.protocol import Birth, Found, Sighting
 from warmlane.runtimes.rundir import SOCKET, RunDirs
 
@@ -218,11 +221,20 @@ async def open_docker(*, session_id: str, owner: str) -> AsyncGenerator[DockerRu
     try:
         calls = Calls(address, version)
         try:
+            await _sweep_run_dirs(calls)
             yield DockerRuntime(address, version, calls, dirs, session_id)
         finally:
             calls.close()
     finally:
         dirs.close()
+
+
+async def _sweep_run_dirs(calls: Calls) -> None:
+    """Removes those of dead sessions whose containers others have removed; the rest go with their containers."""
+    if any(owner_is_dead(session.owner) for session in rundir.sessions()):
+        with suppress(RuntimeRefusedError, RuntimeSilentError):  # then the next session does it
+            there = {_found(about).name for about in await calls.containers(SESSION_LABEL)}
+            rundir.sweep(owner_is_dead, lambda path: path.name not in there and read_card(path) is None)
 
 
 def _found(about: dict[str, Any]) -> Found:

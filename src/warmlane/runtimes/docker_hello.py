@@ -26,7 +26,10 @@ async def hail(address: DockerAddress) -> str:
                 about = await answer.json()
             newest, oldest = _number(about["ApiVersion"]), _number(about.get("MinAPIVersion", "1.12"))
         except RuntimeSilentError as error:
-            said = f"nothing answers at {address.text} ({error.said}); start Docker, or point DOCKER_HOST to it"
+            if isinstance(error.__cause__, PermissionError):
+                said = f"this user may not use {address.text}; it takes a member of the group that owns it"
+            else:
+                said = f"nothing answers at {address.text} ({error.said}); start Docker, or point DOCKER_HOST to it"
         except (JSONDecodeError, KeyError, TypeError, ValueError):
             said = f"what answers at {address.text} is not a Docker daemon"
         else:

@@ -84,4 +84,5 @@ async def ask(address: DockerAddress, action: str, target: str) -> AsyncGenerato
             await answer.begin(target)
             yield answer
     except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError) as error:
-        raise RuntimeSilentError(action, str(error) or type(error).__name__) from error
+        said = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+        raise RuntimeSilentError(action, said) from error
