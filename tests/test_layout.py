@@ -32,9 +32,9 @@ LAYERS = (
     {"session"},
     {"monitor"},
     {"cli"},
+    {"__init__", "__main__"},
+    {"examples", "testing"},
 )
-# These stand on top of all others, and nothing imports them.
-TOPS = {"__init__", "__main__", "examples", "testing"}
 
 TOP_LEVEL = {
     "CHANGELOG.md",
@@ -53,7 +53,7 @@ PYTHON_FILES = sorted(path for folder in ("src", "tests", "tools") for path in (
 TEXTS = sorted(
     [
         *PYTHON_FILES,
-        *(path for path in ROOT.glob("*") if path.is_file() and path.name != "uv.lock"),
+        *(ROOT / name for name in TOP_LEVEL if (ROOT / name).is_file() and name != "uv.lock"),
         *(path for path in (ROOT / "tools").iterdir() if path.is_file()),
         *(path for path in (ROOT / ".ci").rglob("*") if path.is_file()),
     ]
@@ -61,15 +61,13 @@ TEXTS = sorted(
 
 # Words that say nothing to who has only this repository, and work that was put off. Spelled so that this file has none.
 STRANGE = re.compile(
-    r"/wor[k]/|/opt/(?:pypi|wheels)|\.librar[y]\b|(?:arch|desig[n]|lesson[s])\.md|\bissu[e] #?\d|\bdesign §|"
+    r"/wor[k]/|/opt/(?:pypi|wheels)|/\.librar[y]\b|(?:arch|desig[n]|lesson[s])\.md|\bissu[e] #?\d|\bdesign §|"
     r"\bTOD[O]\b|\bFIXM[E]\b|\bXX[X]\b|(?i:\b(?:claud[e]|chatgp[t]|copilo[t])\b)"
 )
 
 
 def layer(part: str) -> int:
     """How far up a part stands."""
-    if part in TOPS:
-        return len(LAYERS)
     found = [height for height, parts in enumerate(LAYERS) if part in parts]
     assert found, f"'{part}' is new: give it a place in LAYERS"
     return found[0]
@@ -82,22 +80,19 @@ def part_of(path: Path) -> str:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The dotted names of all that a file imports, wherever in it."""
-    package = ("warmlane", *path.relative_to(SOURCE).parent.parts)
+    """The dotted names of all that a file imports, wherever in it. (The linter refuses relative imports.)"""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = (*package[: len(package) + 1 - node.level], *(node.module or "").split(".")) if node.level else None
-            module = ".".join(filter(None, base)) if base else node.module or ""
-            # `from warmlane import x` may mean a module
-            yield from (f"{module}.{alias.name}" for alias in node.names) if module == "warmlane" else [module]
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def own_parts(path: Path) -> set[str]:
-    """The parts of Warmlane that a file imports."""
-    names = (name.split(".") for name in imported(path))
-    return {parts[1] if len(parts) > 1 else "__init__" for parts in names if parts[0] == "warmlane"}
+    """The parts of Warmlane that a file imports; what is no part is a name of the face."""
+    names = [name.split(".") for name in imported(path) if name.split(".")[0] == "warmlane"]
+    parts = {part_of(source) for source in SOURCES}
+    return {name[1] if len(name) > 1 and name[1] in parts else "__init__" for name in names}
 
 
 def outside(path: Path) -> set[str]:

@@ -63,18 +63,20 @@ def _threads() -> Iterator[str]:
 
 def _processes() -> Iterator[str]:
     mark = f"{MARK}={os.environ.get(MARK)}".encode()
-    children = {
-        int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
-    }
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
-            if int(entry.name) in children or mark in (entry / "environ").read_bytes().split(b"\0"):
+            if _parent(entry) == os.getpid() or mark in (entry / "environ").read_bytes().split(b"\0"):
                 words = os.fsdecode((entry / "cmdline").read_bytes()).replace("\0", " ").strip()
                 yield f"process {entry.name}: {words or 'ended, but nobody has waited for it'}"
         except OSError:
             continue  # it ended while we looked, or is another user's
+
+
+def _parent(process: Path) -> int:
+    """The fields after the name, which stands in parentheses and may hold anything, are state and parent."""
+    return int((process / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
 
 
 def _descriptors() -> Iterator[str]:
