@@ -133,6 +133,8 @@ class Execution:
                 outputs=self._outputs,
                 why=self._note_cancellation,
             )
+            if len(lane.blocks) > 1:
+                await self._pool.warmed({self._containers[block_id].key for block_id in lane.blocks})
             started = LaneStarted(lane=index, block_ids=lane.blocks, failure_mode=self.plan.failure_mode_of(lane))
             self._bus.publish(started, self.id)
             try:

@@ -35,6 +35,8 @@ from warmlane.settings import Settings
 BIRTHS_PER_WAITER = 2
 """A container that never becomes healthy is replaced once; then whoever waits for it is told, or no more of its kind
 are made ahead of need."""
+LAUNCH_PATIENCE = 1.0
+"""Seconds that a lane waits for the rest of its containers when one is ready. A guess: some four births long."""
 _SETTLING = frozenset({State.COOLING, State.PAUSING, State.STOPPING})
 _FATAL = ("died", "removed", "resync")
 """The sightings that may tell of a container's end."""
@@ -59,7 +61,7 @@ class Pool:
         self._bus = bus
         self._settings = settings
         self._nursery = nursery
-        self._board = Board(bus, PortBook(settings.ports), session_id, settings.max_containers)
+        self._board = Board(bus, PortBook(settings.ports, runtime.port_is_free), session_id, settings.max_containers)
         self._dormancy = DormancyManager(nursery, lambda name: self._stop(self._board[name], "expired"))
         self._keeper = Keeper(
             runtime,
@@ -179,6 +181,20 @@ class Pool:
         self._orders.append(order)
         self._match()
         return order
+
+    async def warmed(self, keys: Collection[str]) -> None:
+        """Waits until no container of these specifications is being born any more, so that a wide lane starts as one.
+
+        A sick container holds nobody up for long: once another one is ready, it gets LAUNCH_PATIENCE.
+        """
+        stock = self._board.stock
+
+        def count(state: State) -> int:
+            return sum(stock.count(key, state) for key in keys)
+
+        await self._board.until(lambda: count(State.IDLE) > 0 or count(State.STARTING) == 0)
+        with trio.move_on_after(LAUNCH_PATIENCE):
+            await self._board.until(lambda: count(State.STARTING) == 0)
 
     def cool_down(self, order: WarmOrder) -> None:
         """The order's execution is over: what nobody needs any more is paused."""

@@ -6,28 +6,16 @@ another process holds is skipped. The least recently used comes first, so that a
 
 from __future__ import annotations
 
-import socket
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 
 from warmlane.errors import NoFreePortError
 
 
-def port_is_free(port: int) -> bool:
-    """Whether a listener could take the port now. A hint: the runtime may still find it taken."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 class PortBook:
     """Which of our ports are taken. `is_free` asks the host; tests and the fake runtime bring their own answer."""
 
-    def __init__(self, ports: Iterable[int], is_free: Callable[[int], bool] = port_is_free) -> None:
+    def __init__(self, ports: Iterable[int], is_free: Callable[[int], bool]) -> None:
         self._free = deque(ports)
         self._range = (min(self._free, default=0), max(self._free, default=0))
         self._taken: set[int] = set()

@@ -40,6 +40,7 @@ from warmlane.runtimes.docker_spec import (
     why_not_running,
 )
 from warmlane.runtimes.docker_watch import sightings
+from warmlane.runtimes.loopback import port_is_free
 from warmlane.runtimes.owner import owner_is_dead
 from warmlane.runtimes.process_box import read_card
 from warmlane.runtimes.protocol import Birth, Found, Sighting
@@ -81,6 +82,9 @@ class DockerRuntime:
         if container.port is not None and container.transport == "unix":
             return "an image with a server of its own (container.port) is reached by transport 'tcp', not 'unix'"
         return None
+
+    def port_is_free(self, port: int) -> bool:
+        return port_is_free(port)
 
     async def prepare(self, container: Container, progress: Callable[[PullProgress], None]) -> None:
         assert container.image is not None, "vet"

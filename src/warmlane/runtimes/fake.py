@@ -54,6 +54,10 @@ class FakeRuntime:
         """It can run anything."""
         return None
 
+    def port_is_free(self, port: int) -> bool:
+        """Always: a foreign port shows when it is tried, which is the harder case."""
+        return True
+
     async def prepare(self, container: Container, progress: Callable[[PullProgress], None]) -> None:
         """As the protocol says."""
         image = container.image or ""

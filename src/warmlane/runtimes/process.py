@@ -27,6 +27,7 @@ from warmlane.errors import ContainerLostError, RuntimeRefusedError, RuntimeUnav
 from warmlane.events import PullProgress
 from warmlane.nursery import open_service_nursery
 from warmlane.plan.model import Container
+from warmlane.runtimes.loopback import port_is_free
 from warmlane.runtimes.owner import owner_is_dead
 from warmlane.runtimes.process_box import Box, Card, address_of, agent_config, read_card
 from warmlane.runtimes.process_tree import Identity, marked, signal_each
@@ -54,6 +55,9 @@ class ProcessRuntime:
         if container.user is not None and container.user not in _our_names():
             return f"a local process cannot run as user '{container.user}'; remove container.user or use Docker"
         return None
+
+    def port_is_free(self, port: int) -> bool:
+        return port_is_free(port)
 
     async def prepare(self, container: Container, progress: Callable[[PullProgress], None]) -> None:
         await trio.lowlevel.checkpoint()

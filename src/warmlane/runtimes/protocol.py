@@ -71,6 +71,10 @@ class Runtime(Protocol):
         """None if this host can run such a container at all; else a sentence that says what to change."""
         ...
 
+    def port_is_free(self, port: int) -> bool:
+        """Whether a container could listen on this port of the host now. A hint: `create` and `start` know better."""
+        ...
+
     async def prepare(self, container: Container, progress: Callable[[PullProgress], None]) -> None:
         """Makes sure that the image is there, pulling it once however many ask. Raises ContainerFaultError with the
         host's own words if it cannot be had. Cancelling ends the pull for this caller."""
