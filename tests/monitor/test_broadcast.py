@@ -214,6 +214,20 @@ async def test_a_cancelled_session_still_has_the_last_word(serve: Serve, connect
     assert ([message["channel"] for message in messages], code) == (["execution:complete"], 1001)
 
 
+@pytest.mark.parametrize("turns", range(12))
+async def test_cancelled_while_it_opens_it_neither_hangs_nor_keeps_its_port(serve: Serve, turns: int) -> None:
+    async def cancel(scope: trio.CancelScope) -> None:
+        for _ in range(turns):
+            await trio.lowlevel.checkpoint()
+        scope.cancel()
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cancel, nursery.cancel_scope)
+            async with serve(Bus()):
+                await trio.sleep_forever()
+
+
 async def test_an_error_of_the_body_leaves_as_it_came(serve: Serve) -> None:
     with pytest.raises(KeyError, match="mine"):
         async with serve(Bus()):

@@ -68,12 +68,7 @@ def judge(request: h11.Request, pages: Mapping[str, Mapping[str, Any]], *, port:
         return refusal(404, "there is nothing here; watch at /ws")
     if request.method != b"GET":
         return refusal(405, "only GET is allowed here", Allow="GET")
-    return pages_answer(pages[path]) if path in pages else _judge_upgrade(request, headers, query)
-
-
-def pages_answer(document: Mapping[str, Any]) -> Answer:
-    """A document that was asked for."""
-    return Answer(status=200, body=document)
+    return Answer(status=200, body=pages[path]) if path in pages else _judge_upgrade(request, headers, query)
 
 
 def _judge_upgrade(request: h11.Request, headers: _Headers, query: str) -> Answer | Admitted:

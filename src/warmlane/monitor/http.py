@@ -48,7 +48,6 @@ async def read_head(stream: trio.abc.ReceiveStream, *, size: int) -> Head | Answ
 async def send_answer(stream: trio.abc.SendStream, answer: Answer, *, method: bytes = b"GET") -> None:
     """Sends the whole answer. Raises trio.BrokenResourceError if the peer is gone."""
     body = encode(answer.body).encode()
-    connection = h11.Connection(h11.SERVER)
     head = h11.Response(
         status_code=answer.status,
         headers=[
@@ -60,10 +59,5 @@ async def send_answer(stream: trio.abc.SendStream, answer: Answer, *, method: by
             *answer.headers.items(),
         ],
     )
-    await stream.send_all(_bytes(connection, head) + (b"" if method == b"HEAD" else body))
-
-
-def _bytes(connection: h11.Connection, event: h11.Response) -> bytes:
-    data = connection.send(event)
-    assert data is not None
-    return data
+    data = h11.Connection(h11.SERVER).send(head) or b""
+    await stream.send_all(data if method == b"HEAD" else data + body)

@@ -64,7 +64,7 @@ async def serve_monitor(
     listeners = await _listen(host, port)
     async with open_service_nursery() as nursery:
         monitor = Monitor(session, listeners[0], limits or Limits())
-        await nursery.start(monitor.serve)
+        nursery.start_soon(monitor.run)  # not `start`: the kernel listens already, and the shield must see `end`
         try:
             yield monitor
         finally:
@@ -131,15 +131,14 @@ class Monitor:
         for watcher in self._watchers:
             watcher.dismiss(GOING_AWAY, _ENDED)
 
-    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Listens until `end`, and then until the last client is gone."""
+    async def run(self) -> None:
+        """Answers until `end`, and then until the last client is gone."""
         with trio.CancelScope(shield=True) as scope:
             async with trio.open_nursery() as clients:
                 async with trio.open_nursery() as door:
-                    # trio.serve_listeners closes each stream by force when its handler has ended
+                    # it closes each stream by force when its handler has ended
                     listen = partial(trio.serve_listeners, self._visit, [self._listener], handler_nursery=clients)
-                    await door.start(listen)
-                    task_status.started()
+                    door.start_soon(listen)
                     await self._ending.wait()
                     door.cancel_scope.cancel()
                 scope.deadline = trio.current_time() + self._limits.close
