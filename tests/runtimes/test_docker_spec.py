@@ -57,7 +57,7 @@ def test_a_tcp_container_publishes_one_port_on_the_loopback_interface_and_cannot
         "Target": "/run/warmlane",
         "ReadOnly": True,
     }
-    assert mounts["/opt/warmlane/server.py"]["ReadOnly"]
+    assert mounts["/opt/warmlane_agent"]["ReadOnly"]
 
 
 def test_a_unix_container_has_no_network_and_makes_its_socket_in_its_run_directory() -> None:

@@ -1,6 +1,6 @@
 """What the engine asks of the server inside a container, and what it promises.
 
-`client.HttpAgent` speaks it over HTTP to the real one (`server.py`), `runtimes/fake` plays it in memory.
+`client.HttpAgent` speaks it over HTTP to the real one (`warmlane_agent`), `runtimes/fake` plays it in memory.
 
 The promise that everything else stands on: when `run` has returned or raised anything but `Cancelled`, or `end` has
 returned, no process of that block is left. Cancelling `run` hangs up, and the agent ends the block when it is hung

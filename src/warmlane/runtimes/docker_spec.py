@@ -38,8 +38,8 @@ AGENT_PORT = 9000
 """Where the agent listens in its container, if its transport is `tcp`."""
 _RUN = "/run/warmlane"
 _WORKSPACE = "/workspace"
-_AGENT_FILE = "/opt/warmlane/server.py"
-_AGENT_SOURCE = str(Path(agent.__path__[0], "server.py").resolve())
+_AGENT = "/opt/warmlane_agent"
+_AGENT_SOURCE = str(Path(agent.__path__[0], "warmlane_agent").resolve())
 
 _NOBODY = "65534:65534"
 _PIDS = 1024
@@ -96,7 +96,7 @@ def container_config(birth: Birth, run_dir: Path | None, invoker: Invoker, image
         host["Tmpfs"]["/run"] = tmpfs  # where servers keep their pid files
         config["Env"] = [f"{name}={value}" for name, value in container.env.items()]
     else:
-        config["Entrypoint"] = ["python3", "-I", "-S", _AGENT_FILE, f"{_RUN}/{AGENT_JSON}"]
+        config["Entrypoint"] = ["python3", "-I", "-S", f"{_AGENT}/__main__.py", f"{_RUN}/{AGENT_JSON}"]
         config["Cmd"] = []
         config["StopSignal"] = "SIGTERM"
     if birth.port is None:
@@ -159,7 +159,7 @@ def _mounts(birth: Birth, run_dir: Path | None) -> list[dict[str, Any]]:
     mounts: list[dict[str, Any]] = []
     if run_dir is not None:
         mounts.append(_bind(str(run_dir), _RUN, read_only=birth.container.transport != "unix"))
-        mounts.append(_bind(_AGENT_SOURCE, _AGENT_FILE, read_only=True))
+        mounts.append(_bind(_AGENT_SOURCE, _AGENT, read_only=True))
     if workspace is not None:
         mounts.append(_bind(workspace.path, _WORKSPACE, read_only=workspace.mode == "ro"))
     return mounts

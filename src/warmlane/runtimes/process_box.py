@@ -25,7 +25,7 @@ from warmlane.runtimes.process_tree import MARK, Identity, below, identify, sign
 from warmlane.runtimes.protocol import Birth
 from warmlane.runtimes.rundir import AGENT_JSON, SOCKET
 
-SERVER = Path(agent.__path__[0], "server.py")
+AGENT = Path(agent.__path__[0], "warmlane_agent", "__main__.py")
 
 _BOX_JSON = "box.json"
 _LOG = "agent.log"
@@ -119,7 +119,7 @@ class Box:
             try:
                 self.process = subprocess.Popen(
                     [
-                        *(sys.executable, "-I", "-S", str(SERVER)),
+                        *(sys.executable, "-I", "-S", str(AGENT)),
                         *(str(self.path / AGENT_JSON), str(listener.fileno())),
                     ],
                     stdin=subprocess.PIPE,  # the lifeline: it ends with us, however we end
