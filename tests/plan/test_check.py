@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -191,6 +192,28 @@ HANDMADE: list[tuple[Any, list[str]]] = [
 @pytest.mark.parametrize(("plan", "sentences"), HANDMADE)
 def test_a_plan_made_in_python_is_judged_like_a_document(plan: Any, sentences: list[str]) -> None:
     assert [str(problem) for problem in check_plan(plan)] == sentences
+
+
+N = 10_000
+MANY = {f"b{number}": RUN for number in range(N)}
+HUGE: dict[str, Any] = {
+    "unknown lanes": plan_of(MANY, [f"c{number}" for number in range(N)]),
+    "unknown starts": plan_of({name: {**RUN, "from": {"x": "zzz"}} for name in MANY}, list(MANY)),
+    "one lane": plan_of(
+        MANY,
+        [{"blocks": list(MANY)}],
+        parallelismModel="single-container",
+        container={"env": {f"E{number}": "" for number in range(500)}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_the_check_of_a_huge_plan_takes_linear_time(name: str, problems: Problems) -> None:
+    """Each takes about a second; with anything quadratic in it, minutes."""
+    began = time.perf_counter()
+    problems(HUGE[name])
+    assert time.perf_counter() - began < 20
 
 
 def test_a_value_that_holds_itself_is_refused() -> None:

@@ -127,6 +127,10 @@ BAD_FILES: list[tuple[str, str | bytes, str]] = [
     ("p.toml", "a." * 100_000 + "a = 1", DEEP),
     ("p.toml", '"x=".' * 100_000 + "a = 1", DEEP),
     ("p.toml", "# '''\n" + "a . " * 100_000 + "a = 1", DEEP),
+    ("p.toml", '"' * LARGEST, "not TOML: Expected '=' after a key in a key/value pair (at line 1, column 3)"),
+    ("p.toml", "'''" * 300_000, "not TOML: Expected '=' after a key in a key/value pair (at line 1, column 3)"),
+    ("p.toml", "a" * LARGEST, "not TOML: Expected '=' after a key in a key/value pair (at end of document)"),
+    ("p.toml", "a " * 500_000, "not TOML: Expected '=' after a key in a key/value pair (at line 1, column 3)"),
     ("p.json", " " * LARGEST + "{}", "the file is larger than 1024 KiB, the most that a plan may have"),
 ]
 

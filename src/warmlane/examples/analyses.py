@@ -8,7 +8,6 @@ Each function gets its block's input as a dict and returns the block's output. A
 from __future__ import annotations
 
 import ast
-import collections
 import os
 import pathlib
 from collections.abc import Iterator
@@ -127,20 +126,29 @@ def _circles(graph: dict[str, list[str]]) -> list[list[str]]:
 
 
 def twins(given: Output) -> Output:
-    """Runs of lines that stand in two places; a finding for each, by its first line."""
+    """Runs of lines that stand in two places; a finding for each, with where it begins."""
     length = given["lines"]
-    places: dict[tuple[str, ...], list[str]] = collections.defaultdict(list)
-    for path in given["paths"]:
-        numbered = [
-            (number, line.strip())
-            for number, line in enumerate((_workspace() / path).read_text(encoding="utf-8").splitlines(), 1)
-            if line.strip() and not line.lstrip().startswith(("#", "import ", "from ", '"""'))
-        ]
+    lines = {path: list(_telling_lines(path)) for path in given["paths"]}
+    first: dict[tuple[str, ...], tuple[str, int]] = {}
+    pairs: dict[tuple[str, int], tuple[str, int]] = {}
+    for path, numbered in lines.items():
         for start in range(len(numbered) - length + 1):
-            run = numbered[start : start + length]
-            places[tuple(line for _, line in run)].append(f"{path}:{run[0][0]}")
-    same = [where for where in places.values() if len(where) > 1]
-    return {"compared": len(places), "findings": [f"{length} equal lines at {' and '.join(where)}" for where in same]}
+            run = tuple(line for _, line in numbered[start : start + length])
+            before = first.setdefault(run, (path, start))
+            if before != (path, start):
+                pairs[path, start] = before
+    findings = []
+    for (path, start), (other, there) in pairs.items():
+        # A pair that goes on from the line before is part of one that has been told.
+        if pairs.get((path, start - 1)) != (other, there - 1):
+            findings.append(f"{path}:{lines[path][start][0]} repeats {other}:{lines[other][there][0]}")
+    return {"runs": len(first), "findings": findings}
+
+
+def _telling_lines(path: str) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate((_workspace() / path).read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip() and not line.lstrip().startswith(("#", "import ", "from ", '"""')):
+            yield number, line.strip()
 
 
 def report(given: Output) -> Output:

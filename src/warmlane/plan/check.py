@@ -106,9 +106,9 @@ def _check_containers(plan: WorkflowPlan) -> Iterator[Finding]:
 
 def _check_shared_containers(plan: WorkflowPlan) -> Iterator[Finding]:
     for index, lane in enumerate(plan.lanes):
-        keys = {block_id: plan.container_of(block_id).key for block_id in lane.blocks if block_id in plan.blocks}
-        first = next(iter(keys), "")
-        others = [block_id for block_id, key in keys.items() if key != keys[first]]
+        wanted = {block_id: plan.container_of(block_id) for block_id in lane.blocks if block_id in plan.blocks}
+        first = next(iter(wanted), "")
+        others = [block_id for block_id, container in wanted.items() if container != wanted[first]]
         if others:
             shared = "in 'single-container' the blocks of a lane share one container"
             yield ("lanes", index), f"{shared}, but {quote(others[0])} wants another one than {quote(first)}"

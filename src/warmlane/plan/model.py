@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, cast
 from attrs import Factory, evolve, field, frozen
 
 from warmlane.plan.words import (
+    AT_MOST_500,
     NOT_EMPTY_LIST,
     NOT_EMPTY_OBJECT,
     Argument,
@@ -90,9 +91,9 @@ class Container:
     """
 
     image: Annotated[ImageName | None, "The image; local processes do without."] = None
-    env: Annotated[Mapping[EnvName, Text], "Environment variables; a block's are merged over the plan's."] = Factory(
-        dict
-    )
+    env: Annotated[
+        Mapping[EnvName, Text], AT_MOST_500, "Environment variables; a block's are merged over the plan's."
+    ] = Factory(dict)
     user: Annotated[UserName | None, "The user that blocks run as; the image's if not said."] = None
     workspace: Annotated[Workspace | None, "A folder of the host that blocks find at WARMLANE_WORKSPACE."] = None
     transport: Annotated[

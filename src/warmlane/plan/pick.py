@@ -47,10 +47,10 @@ def widths(plan: WorkflowPlan) -> Mapping[str, tuple[Container, int]]:
     found: dict[str, tuple[Container, int]] = {}
     shared = plan.parallelism_model == "single-container"
     for lane in plan.lanes:
-        containers = {block_id: plan.container_of(block_id) for block_id in lane.blocks}
-        needed = Counter(container.key for container in containers.values())
-        for container in containers.values():
-            key = container.key
+        containers = [plan.container_of(block_id) for block_id in lane.blocks]
+        keys = [container.key for container in containers]
+        needed = Counter(keys)
+        for key, container in zip(keys, containers, strict=True):
             _, widest = found.get(key, (container, 0))
             found[key] = container, max(widest, 1 if shared else needed[key])
     return found

@@ -40,6 +40,7 @@ _TESTS: Mapping[str, Any] = {
     "maxLength": lambda value, bound: _size(value) <= bound,
     "minItems": lambda value, bound: _size(value) >= bound,
     "minProperties": lambda value, bound: _size(value) >= bound,
+    "maxProperties": lambda value, bound: _size(value) <= bound,
 }
 
 
@@ -114,5 +115,6 @@ Deadline = Annotated[
 Wait = Annotated[float, Rule("must be from 0 to 30 days", {"minimum": 0, "maximum": LONGEST_WAIT_MS})]
 """Rules of durations are about what the document says, in milliseconds."""
 
+AT_MOST_500 = Rule("must not have more than 500 entries", {"maxProperties": 500})
 NOT_EMPTY_LIST = Rule("must not be empty", {"minItems": 1})
 NOT_EMPTY_OBJECT = Rule("must not be empty", {"minProperties": 1})
