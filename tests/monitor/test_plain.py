@@ -32,6 +32,13 @@ def test_a_whole_run_reads_like_this(story: list[dict[str, Any]]) -> None:
     ]
 
 
+def test_a_change_that_only_the_phase_shows(story: list[dict[str, Any]]) -> None:
+    change = next(message for message in story if message["channel"] == "container:state-change")
+    cooling = {"fromState": "running", "toState": "running", "phase": "cooling", "cause": "released", "wakeMs": None}
+    line = plain_line({**change, "payload": {**change["payload"], **cooling}})
+    assert line == "08:00:00 container wl-c1: cooling (released)"
+
+
 def test_snapshots_and_what_is_not_known_have_no_line(story: list[dict[str, Any]]) -> None:
     silent = {message["channel"] for message in story if plain_line(message) is None}
     assert silent == {"execution:pool-status", "execution:block-error"}

@@ -5,6 +5,7 @@ Cancellation: both are abandoned half way; the caller closes the stream.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final
 
 import h11
@@ -50,6 +51,7 @@ async def send_answer(stream: trio.abc.SendStream, answer: Answer, *, method: by
     body = encode(answer.body).encode()
     head = h11.Response(
         status_code=answer.status,
+        reason=HTTPStatus(answer.status).phrase,
         headers=[
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(body))),

@@ -108,14 +108,14 @@ def _ended(payload: Message) -> str:
 
 
 def _state(payload: Message) -> str:
-    before = f"{visible(payload['fromState'])} -> " if payload["fromState"] else ""
+    """Where only the phase has changed, the phase."""
+    before, after = payload["fromState"], payload["toState"]
+    moved = before is not None and before != after
+    now = f"{visible(str(before))} -> {visible(after)}" if moved else visible(payload["phase"])
     ready = payload["coldStartMs"] if payload["coldStartMs"] is not None else payload["wakeMs"]
     took = f", ready in {duration(ready)}" if ready is not None else ""
     block = f" for {visible(payload['blockId'])}" if payload["blockId"] else ""
-    return (
-        f"container {visible(payload['name'])}: {before}{visible(payload['toState'])}{block}"
-        f" ({visible(payload['cause'])}{took})"
-    )
+    return f"container {visible(payload['name'])}: {now}{block} ({visible(payload['cause'])}{took})"
 
 
 def _pull(payload: Message) -> str:
