@@ -236,7 +236,9 @@ async def test_a_port_that_somebody_holds_is_said_and_another_one_will_do(place:
     if place.transport != "tcp":
         pytest.skip("needs no port")
     birth = place.birth()
+    assert place.runtime.port_is_free(birth.port)
     place.take_port(birth.port)
+    assert place.kind == "fake" or not place.runtime.port_is_free(birth.port)
     try:
         await place.runtime.prepare(birth.container, lambda _progress: None)
         with pytest.raises(PortTakenError) as caught:

@@ -46,7 +46,7 @@ async def test_a_block_finds_no_privilege(bench: Any) -> None:
 
 async def test_a_block_may_write_and_run_in_tmp_only(bench: Any) -> None:
     async with bench.born() as name:
-        for path in ("/", "/run/warmlane-x", "/opt/warmlane", "/usr"):
+        for path in ("/", "/run/warmlane-x", "/opt/warmlane_agent", "/usr"):
             assert (await bench.python(name, can_write(path)))[0].code == 1
         program = (
             "import os, subprocess; open('/tmp/x', 'w').write('#!/bin/sh\\necho ran'); os.chmod('/tmp/x', 0o755);"
