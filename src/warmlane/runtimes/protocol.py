@@ -5,8 +5,9 @@ Cancellation: after Cancelled, `create` and `start` have either happened or not 
 either way); every other call either happened or can be repeated. No call leaves a thread, task or socket behind.
 
 Errors: RuntimeRefusedError (the host said no), RuntimeSilentError (effect unknown), ContainerFaultError (the
-container's own failure), PortTakenError (from `create` or `start`; remove it, and give it another). A call for a name that does not exist raises
-ContainerLostError, but for `remove`, where being gone is success.
+container's own failure), PortTakenError (from `create` or `start`: the container is to be removed before it is made
+again on another port). A call for a name that does not exist raises ContainerLostError, but for `remove`, where being
+gone is success, and for the questions `alive` and `diagnose`.
 """
 
 from __future__ import annotations
