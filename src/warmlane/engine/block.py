@@ -195,7 +195,7 @@ class BlockRun:
         if response.status >= 400:
             answer = f"{request.method} {request.path} was answered with status {response.status}"
             return self._result("failed", "error", answer, output=response.body)
-        size, limit = len(encode(response.body)), self.around.settings.output_limit
+        size, limit = len(encode(response.body).encode()), self.around.settings.output_limit
         if size > limit:
             return self._result("failed", "bad-output", f"its output of {size} bytes exceeds the limit of {limit}")
         return self._result("succeeded", None, None, output=response.body)

@@ -3,7 +3,7 @@
 However `run` ends (the plan's end, a failure, `abort`, the plan's time-out, the cancellation of the scope that awaits
 it), this holds when it has returned or raised: every block of the plan has a result, no process of a block is left,
 and no lease, task or place in line belongs to the execution any more. After a cancellation its containers are also
-dormant or gone (bounded by `Graces.remove`; what could not be confirmed is in the receipt as `quarantined`).
+dormant or gone (bounded by `Graces.settle` and `remove`; what could not be confirmed is in the receipt as `quarantined`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from warmlane.events import (
 from warmlane.plan.model import ParallelLane, WorkflowPlan
 from warmlane.plan.pick import widths
 from warmlane.pool import Pool
+from warmlane.pool.lease import WarmOrder
 from warmlane.records import BlockResult, Reason, Receipt, RunStatus
 from warmlane.settings import Settings
 
@@ -61,6 +62,7 @@ class Execution:
         self._failed = False
         self._cancelled_at: float | None = None
         self._used: dict[str, None] = {}
+        self._order: WarmOrder | None = None
         self._report: Report | None = None
         self._ended = trio.Event()
 
@@ -91,7 +93,7 @@ class Execution:
             ),
             self.id,
         )
-        order = self._pool.warm(
+        self._order = self._pool.warm(
             ((container, min(width, plan.max_containers)) for container, width in widths(plan).values()),
             execution_id=self.id,
             dormancy_timeout=plan.dormancy_timeout,
@@ -105,7 +107,7 @@ class Execution:
             self._aborted = True
             raise
         finally:
-            self._pool.cool_down(order)
+            self._cool_down()
             self._report = await self._conclude(began)
             self._ended.set()
         return self._report
@@ -176,7 +178,13 @@ class Execution:
         """The same, asked by whoever is being cancelled: the first to ask starts the receipt's clock."""
         if self._cancelled_at is None:
             self._cancelled_at = trio.current_time()
+            self._cool_down()  # no replacement for a run that is over
         return self._why()
+
+    def _cool_down(self) -> None:
+        if self._order is not None:
+            self._pool.cool_down(self._order)
+            self._order = None
 
     async def _conclude(self, began: float) -> Report:
         """Everything after the last block: shielded, and bounded by the graces of the pool's own work."""
@@ -185,11 +193,12 @@ class Execution:
         if self._failed:
             status = "failed"
         elif self._aborted or self._scope.cancelled_caught:
-            status = "failed" if self._why() == "plan-timeout" else "aborted"
+            status = "failed" if self._note_cancellation() == "plan-timeout" else "aborted"
         for lane in self.plan.lanes:
             self._fill_in(lane, "earlier-failure" if self._failed else self._why())
         used = tuple(self._used)
-        with trio.move_on_after(self._settings.graces.remove, shield=True):
+        graces = self._settings.graces  # a pause that fails within the one ends in a removal within the other
+        with trio.move_on_after(graces.settle + graces.remove, shield=True):
             if self._cancelled_at is not None:
                 await self._pool.settled(used)
         now = trio.current_time()
