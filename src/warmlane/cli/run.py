@@ -16,9 +16,10 @@ from attrs import frozen
 from warmlane.cli import exits
 from warmlane.cli.faces import open_face
 from warmlane.cli.outlet import Outlet, is_gone
+from warmlane.cli.relay import relay_warnings
 from warmlane.cli.stopping import Stopping
 from warmlane.errors import WarmlaneError
-from warmlane.monitor.server import serve_monitor
+from warmlane.monitor.server import Monitor, serve_monitor
 from warmlane.nursery import open_service_nursery
 from warmlane.plan.model import WorkflowPlan
 from warmlane.runtimes import choose_runtime
@@ -59,15 +60,16 @@ class _Run:
             for service in (self.out.pump, self.err.pump, self.face.keep_fresh):
                 nursery.start_soon(service)
             await nursery.start(self.stopping.watch)
-            with self.face:
+            with self.face, relay_warnings(self.tell):
                 try:
                     with self.stopping.opening:
                         await self.in_session(nursery)
                 except WarmlaneError as error:
                     self.codes.append(exits.code_of_error(error))
                     self.tell(exits.sentence(error))
-                with self.stopping.flushing():
-                    await self.shown.wait()
+                if self.stopping.session is not None:
+                    with self.stopping.flushing():
+                        await self.shown.wait()
             with self.stopping.flushing():
                 await self.out.flush()
                 await self.err.flush()
@@ -76,16 +78,18 @@ class _Run:
         return max(self.codes)
 
     async def in_session(self, nursery: trio.Nursery) -> None:
-        choice = await choose_runtime(self.order.runtime)
-        if choice.notice:
-            self.tell(choice.notice)
-        opened = open_session(runtime=choice.kind, settings=self.order.settings)
-        async with opened as session, AsyncExitStack() as stack:
-            self.stopping.session = session
+        async with AsyncExitStack() as stack:
+            monitor: Monitor | None = None
+            if self.order.monitor is not None:  # first, so that a port in use stops us before anything starts
+                monitor = await stack.enter_async_context(serve_monitor(None, *self.order.monitor))
+            choice = await choose_runtime(self.order.runtime)
+            if choice.notice:
+                self.tell(choice.notice)
+            session = await stack.enter_async_context(open_session(choice.kind, settings=self.order.settings))
             await nursery.start(self.show, session)
-            if self.order.monitor is not None:
-                host, port = self.order.monitor
-                monitor = await stack.enter_async_context(serve_monitor(session, host, port))
+            self.stopping.session = session
+            if monitor is not None:
+                monitor.show(session)
                 self.tell(f"watch this run with 'warmlane monitor {monitor.url}'")
             for _ in range(self.order.repeat):
                 if self.stopping.wished:

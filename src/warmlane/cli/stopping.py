@@ -31,7 +31,8 @@ class Stopping:
         """Whether nothing new is to begin."""
         self._tell = tell
         self._signals = 0
-        self._flushing: trio.CancelScope | None = None
+        self._flushing: list[trio.CancelScope] = []
+        self._flush_until = math.inf
 
     def stop(self) -> None:
         """Ends what runs, and lets nothing new begin. Any number of times."""
@@ -42,10 +43,11 @@ class Stopping:
             self.execution.abort()
 
     def flushing(self) -> trio.CancelScope:
-        """The scope to wait in for the last output to be read: without end until somebody signals."""
-        self._flushing = trio.CancelScope()
-        self._limit_flushing()
-        return self._flushing
+        """A scope to wait in for the last output to be read: without end until somebody signals."""
+        if not self._flushing:
+            self._limit_flushing()
+        self._flushing.append(trio.CancelScope(deadline=self._flush_until))
+        return self._flushing[-1]
 
     async def watch(self, task_status: trio.TaskStatus[None]) -> None:
         """Listens for signals until cancelled."""
@@ -63,9 +65,11 @@ class Stopping:
             self._tell(f"{name}: killing what is left")
             if self.session is not None:
                 self.session.hurry()
-        self._limit_flushing()
+        if self._flushing:
+            self._limit_flushing()
 
     def _limit_flushing(self) -> None:
-        if self._flushing is not None:
-            patience = _PATIENCE[min(self._signals, len(_PATIENCE) - 1)]
-            self._flushing.deadline = min(self._flushing.deadline, trio.current_time() + patience)
+        patience = _PATIENCE[min(self._signals, len(_PATIENCE) - 1)]
+        self._flush_until = min(self._flush_until, trio.current_time() + patience)
+        for scope in self._flushing:
+            scope.deadline = self._flush_until
