@@ -59,9 +59,14 @@ def ended_by_signals() -> Iterator[None]:
 def call(command: list[str], environment: dict[str, str]) -> int:
     """Run a command with these additions to the environment; when we are told to end, it is told first.
 
-    The exit code is the command's own, or 128 and the number of the signal that ended it.
+    The exit code is the command's own, 128 and the number of the signal that ended it, or 127 if there is none such.
     """
-    with subprocess.Popen(command, env={**os.environ, **environment}) as process:
+    try:
+        started = subprocess.Popen(command, env={**os.environ, **environment})
+    except OSError as error:
+        say(f"cannot run {command[0]!r}: {error.strerror}")
+        return 127
+    with started as process:
         try:
             code = process.wait()
         except SystemExit as ending:

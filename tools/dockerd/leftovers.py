@@ -13,8 +13,7 @@ from pathlib import Path
 
 
 def processes_of(folder: Path) -> list[int]:
-    """The daemons and shims that have the folder in their command line, and the containers on its mounts."""
-    ours = _mount_namespace("self")
+    """The daemons and shims that have the folder in their command line, and what runs in the containers there."""
     found: list[int] = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
@@ -24,7 +23,7 @@ def processes_of(folder: Path) -> list[int]:
             is_daemon = Path(os.fsdecode(words[0])).name.startswith(("dockerd", "containerd")) and any(
                 os.fsencode(folder) in word for word in words
             )
-            in_container = _mount_namespace(entry.name) != ours and str(folder) in (entry / "mountinfo").read_text()
+            in_container = root_is_in(folder, (entry / "mountinfo").read_text())
         except OSError:
             continue  # it ended while we looked
         if is_daemon or in_container:
@@ -61,8 +60,12 @@ def remove_folder(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _mount_namespace(process: str) -> str:
-    return str(Path("/proc", process, "ns/mnt").readlink())
+def root_is_in(folder: Path, mountinfo: str) -> bool:
+    """Whether a process's root directory is an image layer in the folder.
+
+    That the folder's mounts are seen somewhere else means nothing: each new mount namespace begins with a copy of all.
+    """
+    return any(line.split()[4] == "/" and str(folder) in line for line in mountinfo.splitlines())
 
 
 def _unescape(text: str) -> str:

@@ -23,6 +23,8 @@ from dockerd.api import Daemon, DaemonError
 from dockerd.bridge import BridgeError, private_bridge, remove_bridge
 from dockerd.leftovers import end_processes, remove_folder
 
+# Not TMPDIR: the path of a socket must be short.
+_BASE = Path("/tmp")
 _PREFIX = "warmlane-dockerd-"
 _START_SECONDS = 60
 _STOP_SECONDS = 30
@@ -54,7 +56,7 @@ def private_daemon() -> Iterator[Daemon]:
 
 def sweep() -> None:
     """End and remove what earlier runs left because they were killed; what a living run uses is not touched."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+    for folder in _BASE.glob(f"{_PREFIX}*"):
         try:
             lock = (folder / "lock").open("r+")
         except OSError:
@@ -74,7 +76,7 @@ def _remove_all(folder: Path) -> None:
 @contextmanager
 def _folder() -> Iterator[Path]:
     """A folder that is locked for as long as this process lives."""
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_BASE)).resolve()
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:

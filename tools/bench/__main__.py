@@ -1,0 +1,71 @@
+"""The command line of the benchmark: measures, prints JSON or a table, and exits with 1 if a promise is not kept.
+
+Works on the daemon that DOCKER_HOST names (or the default one); if none answers, on a private one that is gone
+afterwards.
+"""
+
+import argparse
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from bench.conditions import conditions
+from bench.ground import Ground
+from bench.measures import MEASURES
+from bench.raw import raw_host
+from bench.stats import Figure, Sample, all_at_most
+from bench.table import table
+from dockerd.api import Daemon
+from images.recipes import WITH_PYTHON
+from leaks import Holdings, leaks_since, mark_processes
+from run_tests import docker_environment
+from with_docker import FAULTS, ended_by_signals, say
+
+_THREADS = 50  # raw calls side by side: the widest lane
+
+
+def main() -> None:
+    """Measure what the command line says."""
+    parser = argparse.ArgumentParser(prog="tools/bench/run", description="Measure what Warmlane promises.")
+    parser.add_argument("--quick", action="store_true", help="few rounds: shows that it works, proves nothing")
+    parser.add_argument("--only", action="append", choices=sorted(MEASURES), help="only this; may be repeated")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON to FILE")
+    asked = parser.parse_args()
+    try:
+        with ended_by_signals(), docker_environment() as environment:
+            document = _measure(environment["DOCKER_HOST"], asked.only or list(MEASURES), quick=asked.quick)
+    except FAULTS as error:
+        sys.exit(f"warmlane: {error}")
+    if asked.json:
+        asked.json.write_text(json.dumps(document, indent=2) + "\n")
+    print(table(document))
+    sys.exit(any(figure["kept"] is False for figure in document["figures"]))
+
+
+def _measure(url: str, names: list[str], *, quick: bool) -> dict[str, Any]:
+    import os
+
+    os.environ["DOCKER_HOST"] = url
+    mark_processes()
+    daemon = Daemon(url)
+    before = Holdings.now(daemon)
+    figures: list[Figure] = []
+    with raw_host(url) as raw, ThreadPoolExecutor(_THREADS) as threads:
+        about = conditions(raw.docker)
+        ground = Ground(raw=raw, threads=threads, image=WITH_PYTHON.tag, quick=quick)
+        for name in names:
+            say(f"measuring {name}")
+            figures += trio.run(MEASURES[name], ground)
+    left = leaks_since(before, daemon)
+    for what in left:
+        say(f"left behind: {what}")
+    figures.append(Figure(name="left behind", unit="things", sample=Sample([len(left)]), promises=(all_at_most(0),)))
+    return {"conditions": about, "figures": [figure.document() for figure in figures]}
+
+
+if __name__ == "__main__":
+    main()
