@@ -1,0 +1,1 @@
+"""Plans that run as they are, and a program that uses the library."""

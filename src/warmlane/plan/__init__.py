@@ -1,0 +1,1 @@
+"""The plan document: its model, strict reading, checks, schema and inputs. Pure: no Trio."""
