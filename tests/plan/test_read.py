@@ -211,7 +211,11 @@ WRONG_IN_BLOCK: list[tuple[dict[str, Any], str]] = [
     ({**EMPTY, "input": {"x": 10**5000}}, "$.blocks.a.input.x: is a number of more than 4000 digits"),
     *(
         ({key: {}}, f"$.blocks.a.{key}: this version of Warmlane does not have '{key}' yet")
-        for key in ("needs", "when", "map", "gate", "delay", "retry")
+        for key in ("map", "gate", "delay")
+    ),
+    *(
+        ({**EMPTY, key: {}}, f"$.blocks.a.{key}: this version of Warmlane does not have '{key}' yet")
+        for key in ("needs", "when", "retry")
     ),
 ]
 

@@ -60,7 +60,8 @@ def branches(given: Output) -> Output:
 
 def docs(given: Output) -> Output:
     """The share of public modules, classes and functions with a docstring; a finding for each module without."""
-    total, documented, bare = 0, 0, []
+    total = documented = 0
+    bare: list[str] = []
     for path, tree in _trees(given["paths"]):
         if not tree.body:
             continue
@@ -137,7 +138,7 @@ def twins(given: Output) -> Output:
             before = first.setdefault(run, (path, start))
             if before != (path, start):
                 pairs[path, start] = before
-    findings = []
+    findings: list[str] = []
     for (path, start), (other, there) in pairs.items():
         # A pair that goes on from the line before is part of one that has been told.
         if pairs.get((path, start - 1)) != (other, there - 1):

@@ -14,7 +14,8 @@ from warmlane.plan.describe import describe
 from warmlane.plan.expressions import ExpressionError, parse, starts
 from warmlane.plan.inputs import misfit
 from warmlane.plan.model import REQUIRED, ParallelLane, WorkflowPlan
-from warmlane.plan.paths import Finding, Later, Path, Sentence, hint, kind, problems_in_order, quote, render
+from warmlane.plan.paths import Finding, Later, Path, Sentence, hint, problems_in_order, render
+from warmlane.plan.plain import kind, quote
 from warmlane.plan.shape import shape
 from warmlane.plan.values import walk
 

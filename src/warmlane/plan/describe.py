@@ -6,14 +6,14 @@ A plan made in Python can hold anything anywhere. What has a place in a document
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, get_args
 
 import attrs
 
 from warmlane.plan import anatomy
 from warmlane.plan.model import ParallelLane, WorkflowPlan
-from warmlane.plan.paths import Finding, Path, kind
+from warmlane.plan.paths import Finding, Path
+from warmlane.plan.plain import is_array, is_object, kind
 from warmlane.wire import milliseconds, wire_name
 
 
@@ -25,7 +25,7 @@ def describe(plan: WorkflowPlan) -> tuple[dict[str, Any], list[Finding]]:
 
 def _object(value: Any, path: Path, findings: list[Finding]) -> dict[str, Any]:
     document: dict[str, Any] = {}
-    for field in anatomy.fields_of(type(value)):
+    for field in anatomy.fields_of(value.__class__):
         held = getattr(value, field.name)
         if not _is_default(held, field):
             name = wire_name(field)
@@ -61,9 +61,9 @@ def _value(held: Any, type_: Any, path: Path, findings: list[Finding]) -> Any:
                 case _:
                     pass
         return _object(held, path, findings)
-    if anatomy.is_list(bare) and isinstance(held, tuple):
+    if anatomy.is_list(bare) and is_array(held):
         return [_value(item, args[0], (*path, index), findings) for index, item in enumerate(held)]
-    if anatomy.is_mapping(bare) and isinstance(held, Mapping):
+    if anatomy.is_mapping(bare) and is_object(held):
         return {key: _value(item, args[1], (*path, key), findings) for key, item in held.items()}
     return held
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from warmlane.plan.paths import quote
+from warmlane.plan.plain import quote
 from warmlane.plan.values import DEEPEST, object_of
 
 LARGEST = 1024 * 1024

@@ -13,7 +13,8 @@ import jmespath
 from jmespath.exceptions import EmptyExpressionError, IncompleteExpressionError, JMESPathError, LexerError, ParseError
 from jmespath.functions import Functions
 
-from warmlane.plan.paths import hint, kind, quote
+from warmlane.plan.paths import hint
+from warmlane.plan.plain import kind, quote
 from warmlane.wire import encode
 
 Node = Mapping[str, Any]

@@ -8,7 +8,8 @@ from typing import Any
 from warmlane.errors import PlanError
 from warmlane.plan.documents import DocumentError, parse_json
 from warmlane.plan.model import REQUIRED, Input, InputType, WorkflowPlan
-from warmlane.plan.paths import Finding, hint, kind, problems_in_order, quote
+from warmlane.plan.paths import Finding, hint, problems_in_order
+from warmlane.plan.plain import kind, quote
 from warmlane.plan.values import walk
 
 _TYPES: Mapping[InputType, tuple[type, ...]] = {

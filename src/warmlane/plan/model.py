@@ -65,8 +65,8 @@ class Input:
 
 def _absolute(path: str | os.PathLike[str]) -> str:
     # An empty path is not the current folder but a slip, and the check says so.
-    is_path = isinstance(path, str | os.PathLike) and os.fspath(path) != ""
-    return os.path.abspath(path) if is_path else cast("str", path)
+    given: object = path
+    return os.path.abspath(path) if isinstance(given, str | os.PathLike) and path != "" else cast("str", given)
 
 
 @frozen(kw_only=True)
@@ -93,7 +93,7 @@ class Container:
     image: Annotated[ImageName | None, "The image; local processes do without."] = None
     env: Annotated[
         Mapping[EnvName, Text], AT_MOST_500, "Environment variables; a block's are merged over the plan's."
-    ] = Factory(dict)
+    ] = Factory(dict[str, str])
     user: Annotated[UserName | None, "The user that blocks run as; the image's if not said."] = None
     workspace: Annotated[Workspace | None, "A folder of the host that blocks find at WARMLANE_WORKSPACE."] = None
     transport: Annotated[
@@ -125,7 +125,7 @@ class Request:
 
     method: Annotated[Method, "The HTTP method."] = "GET"
     path: Annotated[UrlPath, "Path and query."] = "/"
-    headers: Annotated[Mapping[HeaderName, HeaderValue], "Headers of the request."] = Factory(dict)
+    headers: Annotated[Mapping[HeaderName, HeaderValue], "Headers of the request."] = Factory(dict[str, str])
     body: Annotated[Any, "Sent as JSON."] = None
 
 
@@ -143,10 +143,10 @@ class Block:
     )
     python: Annotated[FunctionName | None, "A function of a module in the workspace or the image."] = None
     request: Annotated[Request | None, "A request to the image's own service."] = None
-    input: Annotated[Mapping[str, Any], "Constants, merged on top of what the block gets."] = Factory(dict)
+    input: Annotated[Mapping[str, Any], "Constants, merged on top of what the block gets."] = Factory(dict[str, Any])
     from_: Annotated[
         Mapping[str, Expression], "What the block gets: JMESPath over 'inputs' and the outputs of earlier blocks."
-    ] = Factory(dict)
+    ] = Factory(dict[str, str])
     timeout: Annotated[Deadline | None, "After this many milliseconds the block is ended, and has failed."] = field(
         default=None, metadata=SECONDS
     )
@@ -168,8 +168,9 @@ class ParallelLane:
 
 
 def _lanes(value: Sequence[str | ParallelLane]) -> tuple[ParallelLane, ...]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        return cast("tuple[ParallelLane, ...]", value)
+    given: object = value
+    if not isinstance(given, list | tuple):
+        return cast("tuple[ParallelLane, ...]", given)
     return tuple(ParallelLane(blocks=(lane,)) if isinstance(lane, str) else lane for lane in value)
 
 
@@ -185,7 +186,7 @@ class WorkflowPlan:
     lanes: Annotated[tuple[ParallelLane, ...], NOT_EMPTY_LIST, "The lanes, one after the other."] = field(
         converter=_lanes
     )
-    inputs: Annotated[Mapping[InputName, Input], "What the caller may give."] = Factory(dict)
+    inputs: Annotated[Mapping[InputName, Input], "What the caller may give."] = Factory(dict[str, Input])
     container: Annotated[Container, "What all blocks' containers are made from."] = Container()
     failure_mode: Annotated[
         FailureMode, "strict: the first failure ends the run. lenient: all outcomes are collected, and the run goes on."

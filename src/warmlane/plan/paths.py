@@ -1,12 +1,12 @@
-"""Where in a document something is wrong, and the small words of its sentence.
+"""Where in a document something is wrong: paths, and the findings that carry one until they are shown.
 
-A path is a tuple of keys and indexes; `render` writes it as users read it. Nothing here fails on any value.
+A path is a tuple of keys and indexes; `render` writes it as users read it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from attrs import frozen
 
 from warmlane.errors import Problem
+from warmlane.plan.plain import is_array, is_object, quote
 
 Path = tuple[str | int, ...]
 MOST_PROBLEMS = 100
@@ -48,46 +49,6 @@ def _step(key: str | int) -> str:
     return f".{key}" if _PLAIN.fullmatch(key) else f"[{quote(key)}]"
 
 
-def quote(text: str) -> str:
-    """A word in quotes on one line, clipped; what cannot be printed shows as escapes."""
-    clipped = text if len(text) <= 60 else text[:57] + "..."
-    return "'" + "".join(char if char.isprintable() else ascii(char)[1:-1] for char in clipped) + "'"
-
-
-def kind(value: object) -> str:
-    """What JSON calls a value: `a string`, `a number`, `null` ..."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int() | float():
-            return "a number"
-        case str():
-            return "a string"
-        case list() | tuple():
-            return "a list"
-        case Mapping():
-            return "an object"
-        case _:
-            return f"a Python {type(value).__name__}"
-
-
-def show(value: object) -> str:
-    """A value as the document has it, if it is a word or a number of a sane size; else what kind of value it is."""
-    match value:
-        case str():
-            return quote(value)
-        case bool():
-            return str(value).lower()
-        case int() if abs(value) >= 10**30:
-            return "a number of more than 30 digits"  # Python refuses to print very long ones
-        case int() | float():
-            return repr(value)
-        case _:
-            return kind(value)
-
-
 def hint(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?`, or nothing if no known word is close. Slow: see `Later`."""
     # difflib takes quadratic time; a word longer than this is nobody's slip of the hand.
@@ -100,9 +61,10 @@ def problems_in_order(findings: Iterable[Finding], document: Any) -> tuple[Probl
     places: dict[int, dict[Any, int]] = {}
 
     def position(finding: Finding) -> tuple[int, ...]:
-        place, node = [], document
+        place: list[int] = []
+        node = document
         for key in finding[0]:
-            if isinstance(node, Mapping):
+            if is_object(node):
                 if id(node) not in places:
                     places[id(node)] = {known: index for index, known in enumerate(node)}
                 keys = places[id(node)]
@@ -110,7 +72,7 @@ def problems_in_order(findings: Iterable[Finding], document: Any) -> tuple[Probl
                 node = node.get(key)
             else:
                 place.append(key if isinstance(key, int) else 0)
-                node = node[key] if isinstance(node, list | tuple) and isinstance(key, int) else None
+                node = node[key] if is_array(node) and isinstance(key, int) else None
         return tuple(place)
 
     first: dict[Path, Sentence] = {}

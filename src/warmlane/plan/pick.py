@@ -8,7 +8,7 @@ from typing import Any
 
 from warmlane.plan.expressions import ExpressionError, evaluate
 from warmlane.plan.model import Container, WorkflowPlan
-from warmlane.plan.paths import quote
+from warmlane.plan.plain import quote
 
 
 class InputError(ValueError):

@@ -6,7 +6,7 @@ Nothing else is ever raised for a document, whatever it holds, and nothing is st
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from warmlane.plan import documents
 from warmlane.plan.check import check_document, check_meaning
 from warmlane.plan.model import WorkflowPlan
 from warmlane.plan.paths import problems_in_order
+from warmlane.plan.plain import is_object
 from warmlane.plan.shape import shape
 from warmlane.plan.values import walk
 
@@ -51,28 +52,23 @@ def read_plan(document: Any, *, folder: str | os.PathLike[str] | None = None, so
 
 
 def _with_absolute_workspaces(document: Any, folder: str) -> Any:
-    def container(value: Any) -> Any:
-        return _replaced(
-            value, "workspace", lambda place: _replaced(place, "path", path) if _is_object(place) else path(place)
-        )
-
     def path(value: Any) -> Any:
         # An empty path stays what it is, for the reader to refuse.
         return os.path.normpath(os.path.join(folder, value)) if isinstance(value, str) and value else value
 
+    def workspace(value: Any) -> Any:
+        return _with(value, "path", path) if is_object(value) else path(value)
+
+    def container(value: Any) -> Any:
+        return _with(value, "workspace", workspace)
+
     def blocks(value: Any) -> Any:
         return (
-            {name: _replaced(block, "container", container) for name, block in value.items()}
-            if _is_object(value)
-            else value
+            {name: _with(block, "container", container) for name, block in value.items()} if is_object(value) else value
         )
 
-    return _replaced(_replaced(document, "container", container), "blocks", blocks)
+    return _with(_with(document, "container", container), "blocks", blocks)
 
 
-def _is_object(value: Any) -> bool:
-    return isinstance(value, Mapping)
-
-
-def _replaced(value: Any, key: str, change: Any) -> Any:
-    return {**value, key: change(value[key])} if isinstance(value, Mapping) and key in value else value
+def _with(value: Any, key: str, change: Callable[[Any], Any]) -> Any:
+    return {**value, key: change(value[key])} if is_object(value) and key in value else value

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from warmlane.plan.paths import Finding, Path, kind, show
+from warmlane.plan.paths import Finding, Path
+from warmlane.plan.plain import is_array, is_object, kind, show
 
 DEEPEST = 32
 """The document itself is level 1."""
@@ -54,11 +55,11 @@ def walk(document: Any, path: Path = ()) -> Iterator[Finding]:
             case float():
                 if not math.isfinite(value):
                     yield at, f"must be a finite number, and {value} is not one"
-            case list() | tuple() | Mapping() if len(at) - len(path) >= DEEPEST:
+            case _ if (is_object(value) or is_array(value)) and len(at) - len(path) >= DEEPEST:
                 yield at, f"is nested deeper than {DEEPEST} levels"
-            case list() | tuple():
+            case _ if is_array(value):
                 todo.extend((item, (*at, index)) for index, item in enumerate(value))
-            case Mapping():
+            case _ if is_object(value):
                 if isinstance(value, Doubled):
                     yield from (((*at, key), "the key appears twice in its object") for key in value.doubled)
                 for key, item in value.items():

@@ -7,7 +7,7 @@ value by the same keywords, so that the two cannot drift apart. No I/O.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from attrs import frozen
@@ -25,23 +25,25 @@ class Rule:
 
     def holds(self, value: Any) -> bool:
         """Does `value`, of the kind that the rule is for, keep it?"""
-        return all(_TESTS[keyword](value, bound) for keyword, bound in self.schema.items())
+        return all(_holds(keyword, bound, value) for keyword, bound in self.schema.items())
 
 
-def _size(value: Sized) -> int:
-    return len(value)
-
-
-_TESTS: Mapping[str, Any] = {
-    "pattern": lambda value, bound: re.fullmatch(bound.removeprefix("^").removesuffix("$"), value) is not None,
-    "minimum": lambda value, bound: value >= bound,
-    "exclusiveMinimum": lambda value, bound: value > bound,
-    "maximum": lambda value, bound: value <= bound,
-    "maxLength": lambda value, bound: _size(value) <= bound,
-    "minItems": lambda value, bound: _size(value) >= bound,
-    "minProperties": lambda value, bound: _size(value) >= bound,
-    "maxProperties": lambda value, bound: _size(value) <= bound,
-}
+def _holds(keyword: str, bound: Any, value: Any) -> Any:
+    match keyword:
+        case "pattern":
+            return re.fullmatch(bound, value) is not None
+        case "minimum":
+            return value >= bound
+        case "exclusiveMinimum":
+            return value > bound
+        case "maximum":
+            return value <= bound
+        case "minItems" | "minProperties":
+            return len(value) >= bound
+        case "maxLength" | "maxProperties":
+            return len(value) <= bound
+        case _:
+            raise ValueError(f"no test for the keyword {keyword}")
 
 
 def _word(says: str, pattern: str) -> Rule:
