@@ -25,15 +25,17 @@ async def open_pool(
 ) -> AsyncGenerator[Pool]:
     """A pool over a runtime that is open already, and stays open for longer."""
     closing = trio.Event()
+    send, receive = trio.open_memory_channel[Pool](1)
 
-    async def serve(task_status: trio.TaskStatus[Pool]) -> None:
+    async def serve() -> None:
         with trio.CancelScope(shield=True):
-            await _serve(runtime, bus, settings, session_id, owner, closing, task_status)
+            await _serve(runtime, bus, settings, session_id, owner, closing, send)
 
     async with open_service_nursery() as nursery:
-        pool = await nursery.start(serve)
+        # Not `nursery.start`: cancelled in that very moment, it would wait behind the shield for ever.
+        nursery.start_soon(serve, name="pool")
         try:
-            yield pool
+            yield await receive.receive()
         finally:
             closing.set()
 
@@ -45,14 +47,14 @@ async def _serve(
     session_id: str,
     owner: str,
     closing: trio.Event,
-    task_status: trio.TaskStatus[Pool],
+    opened: trio.MemorySendChannel[Pool],
 ) -> None:
     pool: Pool | None = None
     try:
         async with trio.open_nursery() as nursery:
             pool = Pool(runtime, bus, settings, nursery, session_id=session_id, owner=owner)
             nursery.start_soon(pool.watch, name="watching the runtime")
-            task_status.started(pool)
+            opened.send_nowait(pool)
             await closing.wait()
             await pool.teardown()
             nursery.cancel_scope.cancel()
