@@ -25,22 +25,38 @@ class Program:
     It is killed if it has not ended after a minute.
     """
 
-    def __init__(self, arguments: tuple[str, ...], home: Path, stdout: int | None) -> None:
+    def __init__(
+        self, arguments: tuple[str, ...], home: Path, stdout: int | None, tty: int | None, ignoring: str
+    ) -> None:
         environment = {key: value for key, value in os.environ.items() if key not in ("DOCKER_HOST", "XDG_RUNTIME_DIR")}
         environment |= {"XDG_RUNTIME_DIR": str(home), "DOCKER_HOST": f"unix://{home}/no-docker.sock"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "warmlane", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if stdout is None else stdout,
-            stderr=subprocess.PIPE,
-            env=environment,
-            text=True,
-            encoding="utf-8",
-        )
-        assert self.process.stderr is not None
-        self.err: IO[str] = self.process.stderr
+        heeding = ["env", "--default-signal=INT,TERM,HUP", f"--ignore-signal={ignoring}"]  # not what pytest ignores
+        command = [*heeding, sys.executable, "-m", "warmlane", *arguments]
+        self.process: subprocess.Popen[str]
+        if tty is None:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if stdout is None else stdout,
+                stderr=subprocess.PIPE,
+                env=environment,
+                text=True,
+                encoding="utf-8",
+            )
+        else:
+            environment |= {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
+            leader = ["setsid", "--ctty", "--wait", *command]
+            self.process = subprocess.Popen(
+                leader, stdin=tty, stdout=tty, stderr=tty, env=environment, text=True, encoding="utf-8"
+            )
         self._watchdog = threading.Timer(_PATIENCE, self.process.kill)
         self._watchdog.start()
+
+    @property
+    def err(self) -> IO[str]:
+        """Its stderr, unless that is a terminal."""
+        assert self.process.stderr is not None
+        return self.process.stderr
 
     @property
     def out(self) -> IO[str]:
@@ -93,8 +109,10 @@ def start(home: Path) -> Iterator[Callable[..., Program]]:
     """Starts `warmlane ARGUMENTS`; it is killed at the end of the test if it has not ended by then."""
     programs: list[Program] = []
 
-    def start(*arguments: str | Path, stdout: int | None = None) -> Program:
-        programs.append(Program(tuple(map(str, arguments)), home, stdout))
+    def start(
+        *arguments: str | Path, stdout: int | None = None, tty: int | None = None, ignoring: str = "PIPE"
+    ) -> Program:
+        programs.append(Program(tuple(map(str, arguments)), home, stdout, tty, ignoring))
         return programs[-1]
 
     yield start

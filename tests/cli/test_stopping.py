@@ -18,11 +18,10 @@ STUBBORN = (
 CHATTY = "while True: print('-' * 1000)"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_run_whose_block_ignores_it(
     start: Callable[..., Any], plan_file: Callable[..., Path], number: signal.Signals
 ) -> None:
-    plan = plan_file({"stubborn": {"command": ["python3", "-c", STUBBORN]}, "never": {"command": ["true"]}})
     plan = plan_file(
         {"stubborn": {"command": ["python3", "-c", STUBBORN]}, "never": {"command": ["true"]}},
         lanes=["stubborn", "never"],
@@ -38,6 +37,21 @@ def test_a_signal_ends_a_run_whose_block_ignores_it(
     assert "aborted" in next(line for line in out.splitlines() if line.startswith("  stubborn"))
     assert "  never     skipped" in out
     assert "  container " in out
+
+
+def test_an_interrupt_that_was_ignored_when_we_began_stays_so(
+    start: Callable[..., Any], plan_file: Callable[..., Path]
+) -> None:
+    plan = plan_file(
+        {"short": {"command": ["python3", "-c", "print('busy', flush=True); import time; time.sleep(0.5)"]}}
+    )
+    program = start("run", plan, "--runtime", "process", ignoring="INT,HUP")
+    program.line("busy")
+    program.signal(signal.SIGINT)
+    program.signal(signal.SIGHUP)
+    code, out, err = program.end()
+    assert (code, err) == (0, "")
+    assert "trial completed" in out
 
 
 def test_a_second_signal_hurries(start: Callable[..., Any], plan_file: Callable[..., Path]) -> None:

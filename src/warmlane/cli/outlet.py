@@ -83,5 +83,5 @@ def _write(fd: int, data: bytes) -> int:
 
 
 def is_gone(error: OSError) -> bool:
-    """Whether the reader has left (`| head`), which is nothing to complain about."""
-    return error.errno in (errno.EPIPE, errno.ECONNRESET)
+    """Whether the reader has left (`| head`, a closed terminal), which is nothing to complain about."""
+    return error.errno in (errno.EPIPE, errno.ECONNRESET, errno.EIO)

@@ -1,4 +1,4 @@
-"""What ends a run before its time: SIGINT, SIGTERM, and a stdout that cannot be written to.
+"""What ends a run before its time: SIGINT, SIGTERM, SIGHUP, and a stdout that cannot be written to.
 
 The first cause aborts the execution and takes the common way of every cancellation; a second signal cuts the grace.
 All but `watch` is synchronous, so that no cause can come between two steps of handling another.
@@ -15,6 +15,8 @@ import trio
 from warmlane.engine import Execution
 from warmlane.session import Session
 
+_UNLESS_IGNORED = (signal.SIGINT, signal.SIGHUP)
+"""Whoever started us may want them ignored: `nohup`, a shell for the background jobs of a script."""
 _PATIENCE = (math.inf, 5.0, 0.5)
 """Seconds that a slow reader of our last output gets after no signal, one, and more."""
 
@@ -51,7 +53,8 @@ class Stopping:
 
     async def watch(self, task_status: trio.TaskStatus[None]) -> None:
         """Listens for signals until cancelled."""
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        heeded = [number for number in _UNLESS_IGNORED if signal.getsignal(number) != signal.SIG_IGN]
+        with trio.open_signal_receiver(signal.SIGTERM, *heeded) as signals:
             task_status.started()
             async for number in signals:
                 self._on_signal(signal.Signals(number).name)
