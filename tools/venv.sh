@@ -1,7 +1,8 @@
 # Read by the commands beside it. Sets `root`, and has .venv ready for `kind` (base or test).
 # When it is ready, that costs a comparison of files; else make_venv.py makes it, or brings it up to date.
 
-root=$(dirname "$(dirname "$(readlink -f "$0")")")
+root=$(dirname "$(readlink -f "$0")")
+while [ ! -e "$root/pyproject.toml" ]; do root=$(dirname "$root"); done
 
 find_python() {
     for python in python3 python3.13 python3.12 python3.11; do

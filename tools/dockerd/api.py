@@ -18,7 +18,9 @@ class DaemonError(Exception):
     """The daemon is not there, or refused what was asked."""
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket; `timeout` is in seconds."""
+
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
@@ -108,7 +110,7 @@ class Daemon:
     def _connection(self, seconds: float) -> http.client.HTTPConnection:
         parts = urlsplit(self.url)
         if parts.scheme == "unix":
-            return _UnixConnection(parts.path, seconds)
+            return UnixConnection(parts.path, seconds)
         if parts.scheme == "tcp" and parts.hostname:
             return http.client.HTTPConnection(parts.hostname, parts.port or 2375, timeout=seconds)
         raise DaemonError(f"cannot talk to a Docker daemon at {self.url!r}: expected unix:///path or tcp://host:port")
