@@ -23,8 +23,14 @@ async def open_service_nursery() -> AsyncGenerator[trio.Nursery]:
             except BaseException as error:  # noqa: BLE001 - kept for a moment, raised below
                 from_body = error
             nursery.cancel_scope.cancel()
-    except trio.Cancelled:
-        if from_body is None or isinstance(from_body, trio.Cancelled):
+    except BaseException as error:
+        if from_body is None or _is_cancellation(from_body) or not _is_cancellation(error):
             raise
     if from_body is not None:
         raise from_body
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1] is None
+    return isinstance(error, trio.Cancelled)

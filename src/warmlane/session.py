@@ -89,11 +89,7 @@ class Session:
     def _execution(self, plan: WorkflowPlan | Mapping[str, Any], inputs: Mapping[str, Any] | None) -> Execution:
         if self._pool.closed:
             raise SessionClosedError
-        if isinstance(plan, WorkflowPlan):
-            if problems := check_plan(plan):
-                raise PlanError(problems)
-        else:
-            plan = read_plan(plan)
+        plan = _checked(plan)
         self._vet(plan)
         self._executions += 1
         return Execution(
@@ -114,6 +110,14 @@ class Session:
                 refusals.setdefault(container.key, Problem(f"$.blocks.{block_id}", said))
         if refusals:
             raise PlanError(refusals.values())
+
+
+def _checked(plan: WorkflowPlan | Mapping[str, Any]) -> WorkflowPlan:
+    if not isinstance(plan, WorkflowPlan):
+        return read_plan(plan)
+    if problems := check_plan(plan):
+        raise PlanError(problems)
+    return plan
 
 
 @asynccontextmanager
@@ -167,7 +171,7 @@ async def run(
 
     Without settings, the pool's cap is the plan's `max_containers`.
     """
-    plan = plan if isinstance(plan, WorkflowPlan) else read_plan(plan)
+    plan = _checked(plan)
     settings = settings or Settings(max_containers=plan.max_containers)
     async with open_session(runtime, settings=settings) as session:
         return await session.run(plan, inputs=inputs)

@@ -125,7 +125,7 @@ def witness_results(events: list[Any], started: ExecutionStarted, results: dict[
 
 @pytest.fixture
 def stage() -> Callable[..., AbstractAsyncContextManager[Stage]]:
-    """`stage({"a": sleeps(1)}, ...)`: a session whose every run is checked when it has closed, and that leaves nothing."""
+    """`stage({"a": sleeps(1)}, ...)`: a session whose every run is checked, and that leaves nothing."""
 
     @asynccontextmanager
     async def stage(
@@ -144,7 +144,7 @@ def stage() -> Callable[..., AbstractAsyncContextManager[Stage]]:
 
 @pytest.fixture
 def plan() -> Callable[..., WorkflowPlan]:
-    """`plan("a", ("b", "c"), b=Block(...), failure_mode="lenient")`: each string or tuple is a lane; a block that is not
+    """`plan("a", ("b", "c"), b=Block(...), failure_mode="lenient")`: each string or tuple is a lane; what is not
     given is a command."""
 
     def plan(*lanes: str | tuple[str, ...] | ParallelLane, **more: Any) -> WorkflowPlan:

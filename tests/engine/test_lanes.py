@@ -186,9 +186,7 @@ async def test_logs_arrive_before_the_result(autojump_clock: MockClock, stage: O
         assert channels.index("execution:block-complete") > channels.index("execution:block-log")
 
 
-async def test_plan_never_has_more_containers_than_it_allows(
-    autojump_clock: MockClock, stage: Open, plan: Plan
-) -> None:
+async def test_plan_never_has_more_containers_than_allowed(autojump_clock: MockClock, stage: Open, plan: Plan) -> None:
     """Fewer than the pool's cap; all blocks run all the same."""
     names = [f"b{number}" for number in range(9)]
     async with stage({name: sleeps(1, name) for name in names}) as it:
@@ -345,6 +343,7 @@ async def test_request_blocks(autojump_clock: MockClock, stage: Open, plan: Plan
         return Block(request=asked, container=server, input={"x": 1})
 
     async with stage(service=service) as it:
+        bad = request("GET", "/503")
         get, post, own = request("GET"), request("POST"), request("POST", body={"mine": 1})
         report = await it.run(
             plan(
@@ -352,7 +351,7 @@ async def test_request_blocks(autojump_clock: MockClock, stage: Open, plan: Plan
                 get=get,
                 post=post,
                 own=own,
-                bad=request("GET", "/503"),
+                bad=bad,
                 failure_mode="lenient",
             )
         )

@@ -3,7 +3,7 @@
 However `run` ends (the plan's end, a failure, `abort`, the plan's time-out, the cancellation of the scope that awaits
 it), this holds when it has returned or raised: every block of the plan has a result, no process of a block is left,
 and no lease, task or place in line belongs to the execution any more. After a cancellation its containers are also
-dormant or gone (bounded by `Graces.settle` and `remove`; what could not be confirmed is in the receipt as `quarantined`).
+dormant or gone (bounded by `Graces.settle` and `remove`; what could not be confirmed is in the receipt, `quarantined`).
 """
 
 from __future__ import annotations
