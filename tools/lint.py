@@ -10,10 +10,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# flake8-async has no configuration file of its own, so its selection stands here. Of the rules that ask for a guaranteed
-# checkpoint on every path (91x), only 913: an endless loop without one. Also 900: an async generator that is no context
-# manager. Left out: 114 (wants each function that can be started listed by name), 124 (an async method that keeps a
-# protocol may await nothing), 127 (advises against httpx, whose pool we guard).
+# flake8-async has no configuration file of its own, so its selection stands here. Of the rules that want a checkpoint
+# on every path (91x), only 913: an endless loop without one. Also 900: an async generator that is no context manager.
+# Left out: 114 (wants each function that can be started listed by name), 124 (an async method that keeps a protocol may
+# await nothing), 127 (advises against httpx, whose pool we guard).
 FLAKE8_ASYNC = [
     "--enable=ASYNC1,ASYNC2,ASYNC3,ASYNC4,ASYNC900,ASYNC913",
     "--disable=ASYNC114,ASYNC124,ASYNC127",

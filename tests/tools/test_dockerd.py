@@ -21,6 +21,7 @@ from dockerd.bridge import PREFIX, subnets_in_use
 from dockerd.leftovers import mounts_under, processes_of, root_is_in
 from images.recipes import EXAMPLES_TAG, RECIPES, WITH_PYTHON
 from images.supply import supply
+from run_tests import docker_environment
 from with_docker import call
 
 TOOLS = Path(private.__file__).parent.parent
@@ -193,6 +194,29 @@ def test_a_daemon_that_does_not_start_says_why_and_leaves_nothing(
             pytest.fail("it started")
         assert list(Path(base).iterdir()) == []
     assert bridges() == before
+
+
+@pytest.mark.docker
+def test_the_suite_uses_the_daemon_that_answers(docker_url: str) -> None:
+    with docker_environment() as environment:
+        assert environment == {"DOCKER_HOST": docker_url, "WARMLANE_TEST_DOCKER": "required"}
+
+
+@pytest.mark.parametrize(("required", "code", "summary"), [("", 0, "1 skipped"), ("required", 1, "1 error")])
+def test_without_docker_its_tests_are_skipped_unless_it_is_required(
+    tmp_path: Path, required: str, code: int, summary: str
+) -> None:
+    one = f"{__file__}::test_the_suite_uses_the_daemon_that_answers"
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "CI"},
+        "DOCKER_HOST": f"unix://{tmp_path}/none.sock",
+        "WARMLANE_TEST_DOCKER": required,
+    }
+    command = [sys.executable, "-P", "-m", "pytest", f"--rootdir={TOOLS.parent}", "-p", "no:cacheprovider", one]
+    done = subprocess.run(command, env=environment, cwd=TOOLS.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert summary in done.stdout
+    assert "none.sock; tools/test --docker starts one" in done.stdout
 
 
 def test_the_exit_code_of_a_command_is_passed_on() -> None:

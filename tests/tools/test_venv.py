@@ -3,10 +3,13 @@
 Most tests put a program in the place of Python that only says how it was called.
 """
 
+import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -107,6 +110,19 @@ def test_a_python_without_venv_says_what_to_install(checkout: Path, monkeypatch:
 def test_a_ready_environment_is_left_alone(checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """So says who had to wait for another process to make it."""
     make_venv.make(checkout / ".venv", "base", checkout)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_who_comes_second_waits_and_finds_the_work_done(checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (checkout / "constraints.txt").write_text("changed\n")
+    with (checkout / ".venv" / make_venv.LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = subprocess.Popen([sys.executable, checkout / "tools" / "make_venv.py", "base"])
+        while not re.search(rf"-> FLOCK .* {second.pid} ", Path("/proc/locks").read_text()):
+            assert second.poll() is None, "it did not wait"
+            time.sleep(0.01)
+        make_venv.stamp_path(checkout / ".venv", "base").write_text(make_venv.stamp_text(checkout))
+    assert second.wait() == 0
     assert capfd.readouterr() == ("", "")
 
 
