@@ -24,6 +24,7 @@ from warmlane.events import (
     MonitorLost,
     PoolStatus,
     PullProgress,
+    SessionNotice,
 )
 from warmlane.records import BlockResult, ContainerEnd, ContainerRecord, PoolStats, Receipt, Start
 
@@ -187,6 +188,7 @@ TABLE: list[tuple[Event, str, dict[str, Any]]] = [
         "container:pull-progress",
         {"image": "python:3.12", "status": "Downloading", "current": 5, "total": 10},
     ),
+    (SessionNotice(text="it rains"), "session:notice", {"text": "it rains"}),
     (
         MonitorHello(session_id="s", runtime="fake", version="0.1", pool=POOL),
         "monitor:hello",

@@ -27,7 +27,7 @@ LAYERS = (
     {"bus"},
     {"agent"},
     {"runtimes"},
-    {"pool"},
+    {"pool", "reaper"},
     {"engine"},
     {"session"},
     {"monitor"},

@@ -164,6 +164,14 @@ class PullProgress:
 
 
 @frozen(kw_only=True)
+class SessionNotice:
+    """Something that the owner of the session should know, as a sentence; the session goes on."""
+
+    channel: ClassVar[str] = "session:notice"
+    text: str
+
+
+@frozen(kw_only=True)
 class MonitorHello:
     """The first message to a monitor: where the sequence stands, and the pool as it is."""
 
@@ -195,6 +203,7 @@ Event = (
     | PoolStatus
     | ContainerStateChanged
     | PullProgress
+    | SessionNotice
     | MonitorHello
     | MonitorLost
 )

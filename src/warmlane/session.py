@@ -10,7 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 import trio
@@ -18,13 +18,14 @@ import trio
 from warmlane.bus import Bus, Feed
 from warmlane.engine import Execution, Report
 from warmlane.errors import LeftBehindError, PlanError, Problem, SessionClosedError, WarmlaneError
-from warmlane.events import PoolStatus
+from warmlane.events import PoolStatus, SessionNotice
 from warmlane.nursery import open_service_nursery
 from warmlane.plan.check import check_plan
 from warmlane.plan.inputs import bind_inputs
 from warmlane.plan.model import WorkflowPlan
 from warmlane.plan.read import read_plan
 from warmlane.pool import Pool, open_pool
+from warmlane.reaper.service import open_reaper
 from warmlane.runtimes import open_runtime
 from warmlane.runtimes.owner import owner_label
 from warmlane.runtimes.protocol import Runtime
@@ -131,7 +132,8 @@ async def open_session(
 
     A runtime may also be an open Runtime object, which then stays open. clock gives seconds since the epoch.
     Raises RuntimeUnavailableError if the runtime does not answer; on leaving, LeftBehindError if a container could not
-    be confirmed gone (unless another exception is on its way).
+    be confirmed gone (unless another exception is on its way). Should this process be killed, a second one, the
+    session's reaper, removes its containers.
     """
     settings = settings or Settings()
     session_id, owner = secrets.token_hex(4), owner_label()
@@ -141,6 +143,7 @@ async def open_session(
         bus = Bus(clock=clock)
         try:
             async with (
+                _guarded(host, session_id, bus),
                 open_pool(host, bus, settings, session_id=session_id, owner=owner) as pool,
                 open_service_nursery() as nursery,
             ):
@@ -150,6 +153,18 @@ async def open_session(
             bus.close()
         if pool.left_behind:
             raise LeftBehindError(pool.left_behind)
+
+
+def _guarded(runtime: Runtime, session_id: str, bus: Bus) -> AbstractAsyncContextManager[object]:
+    """A reaper, where something could outlive this process."""
+    if runtime.kind == "fake":
+        return nullcontext()
+
+    def say(text: str) -> None:
+        _log.warning("%s", text)
+        bus.publish(SessionNotice(text=text))
+
+    return open_reaper(runtime.kind, session_id=session_id, say=say)
 
 
 async def _sweep(runtime: Runtime, settings: Settings) -> None:

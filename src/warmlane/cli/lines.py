@@ -30,7 +30,7 @@ class RunLines:
                 self._plan_name = payload["planName"]
             case "execution:lane-start" if len(payload["blockIds"]) == 1:
                 return []
-            case "execution:lane-complete":
+            case "execution:lane-complete" | "session:notice":  # a notice is a logged warning, too, and told as one
                 return []
             case "container:state-change" if payload["toState"] != "quarantined":
                 return []

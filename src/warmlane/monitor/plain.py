@@ -128,9 +128,14 @@ def progress(payload: Message) -> str:
     return f" {current / total:.0%}" if current is not None and total else ""
 
 
+def _notice(payload: Message) -> str:
+    return f"notice: {visible(payload['text'])}"
+
+
 _TEXTS: Final[Mapping[str, Callable[[Message], str]]] = {
     "monitor:hello": _hello,
     "monitor:lost": _lost,
+    "session:notice": _notice,
     "execution:started": _started,
     "execution:lane-start": _lane_started,
     "execution:block-start": _block_started,

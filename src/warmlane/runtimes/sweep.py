@@ -1,6 +1,6 @@
 """Removing what dead sessions have left, and nothing of a live one.
 
-`warmlane gc` calls it, and every session's start.
+`warmlane gc` calls it, every session's start, and the reaper of a session whose engine has died.
 """
 
 from __future__ import annotations
@@ -24,14 +24,18 @@ class Swept:
     kept: tuple[str, ...] = ()
 
 
-async def sweep(runtime: Runtime, graces: Graces | None = None) -> Swept:
+async def sweep(runtime: Runtime, graces: Graces | None = None, *, ended: str | None = None) -> Swept:
     """Removes all containers of owners that are known to be dead, side by side, each within the grace for removals.
 
+    ended: a session of which the caller knows that it has ended; then all of that session's, and no others.
     Raises what `owned` raises. Cancelling leaves removals undone; the next sweep does them.
     """
     grace = (graces or Graces()).remove
     found = await runtime.owned()
-    dead = [container.name for container in found if owner_is_dead(container.owner)]
+    if ended is None:
+        dead = [container.name for container in found if owner_is_dead(container.owner)]
+    else:
+        dead = [container.name for container in found if container.session_id == ended]
     failed: dict[str, str] = {}
 
     async def remove(name: str) -> None:
