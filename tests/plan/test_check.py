@@ -37,6 +37,8 @@ LANES: list[tuple[dict[str, Any], list[str]]] = [
     (plan_of({"a": RUN}, ["a", "xyz"]), ["$.lanes[1]: there is no block 'xyz'"]),
     (plan_of({"a": RUN}, [{"blocks": ["a", "a"]}]), ["$.lanes[0].blocks[1]: block 'a' already stands at $.lanes[0].blocks[0]; a block runs once"]),
     (plan_of({"a": RUN, "b": RUN}, [{"blocks": ["a", "b"]}, "b"]), ["$.lanes[1]: block 'b' already stands at $.lanes[0].blocks[1]; a block runs once"]),
+    (plan_of({"a": {"request": {}}}, []), ["$.lanes: must not be empty"]),
+    (plan_of({"a": {**RUN, "container": {"port": 1}}, "b": RUN}, ["b"]), ["$.blocks.a: stands in no lane, and would never run", "$.blocks.a: its container has a 'port', so it is an image's own service, and takes only 'request' blocks"]),
     (plan_of({"a": RUN, "b": RUN}, ["a"]), ["$.blocks.b: stands in no lane, and would never run"]),
     (plan_of({"inputs": RUN}, ["inputs"]), [
         "$.blocks.inputs: a block id is 1 to 64 letters, digits, '_', '-' or '.', not beginning with '-' or '.', and is not 'inputs', got 'inputs'",

@@ -40,7 +40,7 @@ def sentence_of(path: Path) -> str:
     began = time.perf_counter()
     with pytest.raises(PlanError) as caught:
         load_plan(path)
-    assert time.perf_counter() - began < 5  # on a loaded machine; what is not linear takes minutes
+    assert time.perf_counter() - began < 20  # under a second on an idle machine; what is not linear takes minutes
     (problem,) = caught.value.problems
     assert str(problem).isprintable()
     return str(problem).removeprefix("$: ")
@@ -222,8 +222,8 @@ def test_yaml_without_libyaml_reads_the_same(monkeypatch: pytest.MonkeyPatch) ->
         parse_yaml("a: \x07")
 
 
-# Above them, JSON escapes a character as two halves, which YAML does not take.
-words = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]))
+# What YAML lacks: long keys, and characters above the first 65536 escaped as two halves, as JSON does.
+words = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), max_size=20)
 json_documents = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | words,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4),

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jmespath.functions import Functions
 
+from warmlane.plan.expressions import ExpressionError, parse
 from warmlane.plan.model import Block, Container, ParallelLane, WorkflowPlan
 from warmlane.plan.pick import InputError, block_input, widths
 
@@ -46,7 +51,11 @@ def test_constants_lie_on_top() -> None:
     [
         ("length(a)", "'from' of 'v': 'length(a)' fails: In function length(), invalid type for value: 3,"),
         ("to_number('nan')", "'from' of 'v': 'to_number(\\'nan\\')' fails: "),
-        ("&a", "'from' of 'v': '&a' gives no JSON value"),
+        ("&a", "'from' of 'v': '&a' fails: Object of type _Expression is not JSON serializable"),
+        (
+            "ceil(to_number('1e999'))",
+            "'from' of 'v': 'ceil(to_number(\\'1e999\\'))' fails: cannot convert float infinity",
+        ),
         ("abs(a, a)", "'from' of 'v': 'abs(a, a)' fails: Expected 1 argument for function abs(), received 2"),
     ],
 )
@@ -55,6 +64,52 @@ def test_what_fails_on_these_values_says_why(expression: str, reason: str) -> No
         got(outputs={"a": 3}, from_={"v": expression})
     assert str(caught.value).startswith(reason.replace("\\'", "'"))
     assert str(caught.value).isprintable()
+
+
+def test_a_value_too_deep_to_be_written_says_so() -> None:
+    deep: Any = 0
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(InputError, match="'a' is nested too deeply"):
+        got(outputs={"a": deep}, from_={"v": "a"})
+
+
+@given(
+    st.text("abfoinputs.[]{}()|&@*?'`\"!<>= :,0-", max_size=30)
+    | st.sampled_from(sorted(Functions.FUNCTION_TABLE)).flatmap(
+        lambda name: st.sampled_from(
+            [
+                f"{name}({args})"
+                for args in (
+                    "",
+                    "a",
+                    "b",
+                    "a, b",
+                    "&a",
+                    "b, &a",
+                    "&a, b",
+                    "'x', c",
+                    "c",
+                    "c, a",
+                    "`1e999`",
+                    "`null`",
+                    "d",
+                    "d, d",
+                    "c, 'x'",
+                    "b, &@",
+                    "d, &a",
+                )
+            ]
+        )
+    )
+)
+def test_no_expression_that_checks_fails_but_with_its_sentence(expression: str) -> None:
+    with suppress(InputError, ExpressionError):
+        parse(expression)
+        got(
+            outputs={"a": 3, "b": [{"a": 1}, {"a": "x"}, None], "c": "text", "d": {"a": [1, "2"]}},
+            from_={"v": expression},
+        )
 
 
 def wide(model: Any, *lanes: list[str]) -> list[tuple[str | None, int]]:

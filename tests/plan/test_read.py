@@ -96,10 +96,12 @@ def test_all_problems_come_at_once_in_the_order_of_the_document(whole: dict[str,
     assert problems(whole) == [
         "$.failureMode: expected one of 'strict', 'lenient', got 'lenien'; did you mean 'lenient'?",
         f"$.container.env.1: {env_name}",
+        "$.container.env.1: expected a string, got a number; put it in quotes",
         "$.container.user: expected a string, got null",
         "$.blocks.lint.timeoutMs: expected a number, got a string",
         "$.blocks.tests.retry: this version of Warmlane does not have 'retry' yet",
         f"$.blocks['x y']: {block_id}, got 'x y'",
+        "$.blocks['x y']: stands in no lane, and would never run",
         "$.blocks['x y'].command: must not be empty",
         "$.lanes[4]: there is no block 'lintt'; did you mean 'lint'?",
         "$.maxContainer: unknown key; did you mean 'maxContainers'?",
@@ -208,6 +210,9 @@ WRONG_IN_BLOCK: list[tuple[dict[str, Any], str]] = [
         {**EMPTY, "input": {"x": "\ud800"}},
         "$.blocks.a.input.x: holds half of a character (a lone surrogate), which no text file can carry",
     ),
+    ({**EMPTY, "input": {"\ud800": 1}}, "$.blocks.a.input: has a key with half of a character (a lone surrogate)"),
+    ({**EMPTY, "input": {True: 1}}, "$.blocks.a.input: keys must be strings, and true is none"),
+    ({**EMPTY, "input": {None: 1}}, "$.blocks.a.input: keys must be strings, and null is none"),
     ({**EMPTY, "input": {"x": 10**5000}}, "$.blocks.a.input.x: is a number of more than 4000 digits"),
     *(
         ({key: {}}, f"$.blocks.a.{key}: this version of Warmlane does not have '{key}' yet")

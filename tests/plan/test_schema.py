@@ -43,7 +43,7 @@ def changed(document: Any, path: tuple[Any, ...], change: Any) -> Any:
 
 def agree(document: Any) -> bool:
     """Do both accept it, or both refuse it?"""
-    plan, findings = shape(document)
+    plan, findings = shape(document, ())
     assert (plan is None) == bool(findings)
     return VALIDATOR.is_valid(document) == (plan is not None)
 

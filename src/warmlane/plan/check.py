@@ -27,8 +27,8 @@ def check_plan(plan: object) -> tuple[Problem, ...]:
     """All problems of a plan, in the order of its document; none if it can be run."""
     if not isinstance(plan, WorkflowPlan):
         return (Problem("$", f"expected a WorkflowPlan, got {kind(plan)}"),)
-    document, findings = describe(plan)
-    findings += [*walk(document), *shape(document)[1]]
+    document, misplaced = describe(plan)
+    _, findings = shape(document, [*misplaced, *walk(document)])
     findings += check_document(document, findings) if findings else check_meaning(plan)
     return problems_in_order(findings, document)
 

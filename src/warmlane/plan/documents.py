@@ -100,7 +100,7 @@ _LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{DEEPEST}}}")
 
 def parse_yaml(text: str) -> Any:
     """The values of a YAML text: see `yamltext`."""
-    from warmlane.plan.yamltext import parse  # loaded when first needed: most plans are JSON
+    from warmlane.plan.yamltext import parse  # PyYAML takes 20 ms to import
 
     return parse(text)
 

@@ -72,16 +72,17 @@ def bind_words(plan: WorkflowPlan, words: Iterable[str]) -> dict[str, Any]:
 
 
 def _bind(plan: WorkflowPlan, given: Mapping[str, Any], findings: list[Finding]) -> dict[str, Any]:
+    told = {path for path, _ in findings}
     for name, value in given.items():
+        path = ("inputs", name)
         if name not in plan.inputs:
-            findings.append((("inputs", name), f"the plan has no such input{hint(name, plan.inputs)}"))
-            continue
-        findings += walk(value, ("inputs", name))
-        wrong = misfit(plan.inputs[name], value)
-        if wrong:
-            findings.append((("inputs", name), wrong))
-    missing = [name for name, declared in plan.inputs.items() if declared.default is REQUIRED and name not in given]
-    findings += ((("inputs", name), "must be given, for it has no default") for name in missing)
+            findings.append((path, f"the plan has no such input{hint(name, plan.inputs)}"))
+        elif path not in told:
+            wrong = misfit(plan.inputs[name], value)
+            findings += [(path, wrong)] if wrong else walk(value, path)
+    for name, declared in plan.inputs.items():
+        if declared.default is REQUIRED and name not in given and ("inputs", name) not in told:
+            findings.append((("inputs", name), "must be given, for it has no default"))
     if findings:
         order = {"inputs": {**dict.fromkeys(plan.inputs), **given}}
         raise PlanError(problems_in_order(findings, order), source="the input")

@@ -65,7 +65,7 @@ class Input:
 
 def _absolute(path: str | os.PathLike[str]) -> str:
     # An empty path is not the current folder but a slip, and the check says so.
-    given: object = path
+    given: Any = path
     return os.path.abspath(path) if isinstance(given, str | os.PathLike) and path != "" else cast("str", given)
 
 

@@ -57,7 +57,7 @@ def hint(word: str, known: Iterable[str]) -> str:
 
 
 def problems_in_order(findings: Iterable[Finding], document: Any) -> tuple[Problem, ...]:
-    """Findings as problems in the order of the document, one for a path; what it lacks comes last in its object."""
+    """Findings as problems in the order of the document; what it lacks comes last in its object."""
     places: dict[int, dict[Any, int]] = {}
 
     def position(finding: Finding) -> tuple[int, ...]:
@@ -75,10 +75,7 @@ def problems_in_order(findings: Iterable[Finding], document: Any) -> tuple[Probl
                 node = node[key] if is_array(node) and isinstance(key, int) else None
         return tuple(place)
 
-    first: dict[Path, Sentence] = {}
-    for path, message in findings:
-        first.setdefault(path, message)
-    ordered = sorted(first.items(), key=position)
+    ordered = sorted(findings, key=position)
     problems = [Problem(render(path), str(message)) for path, message in ordered[:MOST_PROBLEMS]]
     if len(ordered) > MOST_PROBLEMS:
         problems.append(Problem("$", f"and {len(ordered) - MOST_PROBLEMS} more problems"))

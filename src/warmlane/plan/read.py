@@ -39,14 +39,9 @@ def read_plan(document: Any, *, folder: str | os.PathLike[str] | None = None, so
     `folder` is where relative workspaces are taken from (default: the current one), `source` names the document in
     errors. Raises PlanError with all problems.
     """
-    findings = list(walk(document))
-    plan, wrong = shape(_with_absolute_workspaces(document, os.path.abspath(folder or ".")))
-    findings += wrong
+    plan, findings = shape(_with_absolute_workspaces(document, os.path.abspath(folder or ".")), walk(document))
+    findings += check_document(document, findings) if plan is None else check_meaning(plan)
     if plan is None or findings:
-        findings += check_document(document, findings)
-        raise PlanError(problems_in_order(findings, document), source=source)
-    findings = check_meaning(plan)
-    if findings:
         raise PlanError(problems_in_order(findings, document), source=source)
     return plan
 

@@ -6,7 +6,7 @@ come out, never another exception.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -39,12 +39,17 @@ SHORTHAND: Mapping[type, Callable[[str], Mapping[str, Any]]] = {
 """Classes that a document may also write as one string."""
 
 
-def shape(document: Any) -> tuple[WorkflowPlan | None, list[Finding]]:
-    """The plan, or None and at least one finding."""
+def shape(document: Any, found: Iterable[Finding]) -> tuple[WorkflowPlan | None, list[Finding]]:
+    """The plan, or None and at least one finding. `found` is what `walk` has found, and whatever else is known."""
+    findings = list(found)
     try:
-        return converter.structure(document, WorkflowPlan), []
+        plan = converter.structure(document, WorkflowPlan)
     except (BaseValidationError, WrongError) as error:
-        return None, list(_findings(error, ()))
+        # What is not even plain JSON is of no right type either; once is enough.
+        told = {path for path, _ in findings}
+        findings += [finding for finding in _findings(error, ()) if finding[0] not in told]
+        return None, findings
+    return (None if findings else plan), findings
 
 
 def _findings(error: BaseException, path: Path) -> Iterator[Finding]:
