@@ -6,6 +6,8 @@ afterwards.
 
 import argparse
 import json
+import os
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +17,7 @@ import trio
 
 from bench.conditions import conditions
 from bench.ground import Ground
-from bench.measures import MEASURES
+from bench.measures import MEASURES, Measure
 from bench.raw import raw_host
 from bench.stats import Figure, Sample, all_at_most
 from bench.table import table
@@ -47,8 +49,6 @@ def main() -> None:
 
 
 def _measure(url: str, names: list[str], *, quick: bool) -> dict[str, Any]:
-    import os
-
     os.environ["DOCKER_HOST"] = url
     mark_processes()
     daemon = Daemon(url)
@@ -59,12 +59,32 @@ def _measure(url: str, names: list[str], *, quick: bool) -> dict[str, Any]:
         ground = Ground(raw=raw, threads=threads, image=WITH_PYTHON.tag, quick=quick)
         for name in names:
             say(f"measuring {name}")
-            figures += trio.run(MEASURES[name], ground)
+            figures += trio.run(_ended_by_signals, MEASURES[name], ground)
     left = leaks_since(before, daemon)
     for what in left:
         say(f"left behind: {what}")
     figures.append(Figure(name="left behind", unit="things", sample=Sample([len(left)]), promises=(all_at_most(0),)))
     return {"conditions": about, "figures": [figure.document() for figure in figures]}
+
+
+async def _ended_by_signals(measure: Measure, ground: Ground) -> list[Figure]:
+    """Measures; a signal that asks us to end cancels it, and then raises SystemExit."""
+    figures: list[Figure] = []
+    told: list[int] = []
+
+    async def listen() -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+            async for number in signals:
+                told.append(number)
+                nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listen)
+        figures = await measure(ground)
+        nursery.cancel_scope.cancel()
+    if told:
+        raise SystemExit(128 + told[0])
+    return figures
 
 
 if __name__ == "__main__":

@@ -49,17 +49,24 @@ async def _pauses(ground: Ground, session: Session, blocks: dict[str, Block]) ->
             event = envelope.event
             if isinstance(event, BlockCompleted):
                 if event.result.block_id == "sibling":
-                    raise RuntimeError("the sibling ended before the containers of the others slept")
-                ended[event.result.container_id] = envelope.at
-            elif isinstance(event, ContainerStateChanged) and event.phase == "dormant" and event.container_id in ended:
-                about = json.loads(ground.raw.docker.call("GET", f"/containers/{event.name}/json"))
-                if not about["State"]["Paused"]:
-                    raise RuntimeError(f"{event.name} is said to be dormant, and is not paused")
-                slept.append(envelope.at - ended.pop(event.container_id))
-                if len(slept) == len(blocks) - 1:
                     break
+                ended[event.result.container_id] = envelope.at
+            elif isinstance(event, ContainerStateChanged) and event.container_id in ended:
+                if event.phase == "running":  # another block has it
+                    del ended[event.container_id]
+                elif event.phase == "dormant":
+                    slept.append(envelope.at - ended.pop(event.container_id))
+                    _check_paused(ground, event.name)
+    if ended:
+        raise RuntimeError("the sibling ended before the containers of the others slept")
     await execution.wait()
     return slept
+
+
+def _check_paused(ground: Ground, name: str) -> None:
+    about = json.loads(ground.raw.docker.call("GET", f"/containers/{name}/json"))
+    if not about["State"]["Paused"]:
+        raise RuntimeError(f"{name} is said to be dormant, and is not paused")
 
 
 async def measure_abort(ground: Ground) -> list[Figure]:
@@ -75,13 +82,12 @@ async def _measure_abort(ground: Ground, function: str, name: str, bound: float)
     ours: list[float] = []
     raw: list[float] = []
     block = Block(python=function, input={"seconds": 60})
-    boxes = [ground.raw.healthy(ground.container()) for _ in range(_WIDTH)]
+    boxes = ground.boxes(_WIDTH)
     async with open_session("docker", settings=Settings(max_containers=_WIDTH)) as session:
         for _ in range(ground.rounds(20)):
             raw.append(_raw_abort(ground, boxes, function))
             ours.append(await _our_abort(ground, session, block))
-    for box in boxes:
-        ground.raw.remove(box)
+    ground.remove(boxes)
     return Figure(
         name=name,
         sample=milliseconds(ours),
@@ -104,24 +110,26 @@ async def _our_abort(ground: Ground, session: Session, block: Block) -> float:
     report = await execution.wait()
     spent = perf_counter() - began
     ends = [end.ended for end in report.receipt.containers]
-    asleep = [json.loads(ground.raw.docker.call("GET", f"/containers/{end.name}/json"))["State"]["Paused"]
-              for end in report.receipt.containers if end.ended == "dormant"]
-    if report.status != "aborted" or len(ends) != _WIDTH or set(ends) - set(_GONE) or not all(asleep):
+    if report.status != "aborted" or len(ends) != _WIDTH or set(ends) - set(_GONE):
         raise RuntimeError(f"not settled: {report.status}, {ends}")
+    for end in report.receipt.containers:
+        if end.ended == "dormant":
+            _check_paused(ground, end.name)
     return spent
 
 
 def _raw_abort(ground: Ground, boxes: list[RawBox], function: str) -> float:
-    def end(box: RawBox, run: str) -> None:
+    def end(begun: tuple[RawBox, str]) -> None:
+        box, run = begun
         box.end(run)
         box.pause()
 
     with ExitStack() as stack:
-        begun = [stack.enter_context(box.running(python=function, input={"seconds": 60})) for box in boxes]
+        begun = [stack.enter_context(box.running(python=function, given={"seconds": 60})) for box in boxes]
         for _, answer in begun:
             answer.readline()
         runs = [run for run, _ in begun]
         pairs = list(zip(boxes, runs, strict=True))
-        spent = timed(lambda: ground.side_by_side((lambda box=box, run=run: end(box, run)) for box, run in pairs))
-    ground.side_by_side(box.unpause for box in boxes)
+        spent = timed(lambda: ground.side_by_side(end, pairs))
+    ground.side_by_side(RawBox.unpause, boxes)
     return spent

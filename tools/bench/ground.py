@@ -4,14 +4,17 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import field, frozen
 
-from bench.raw import RawHost
+from bench.raw import RawBox, RawHost
 from warmlane import ParallelLane, Session
 from warmlane.events import PoolStatus
 from warmlane.plan.model import Block, Container, WorkflowPlan, Workspace
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 BLOCKS = Path(__file__).resolve().parent / "blocks"
 NOTHING = Block(python="bench_blocks:nothing")
@@ -49,9 +52,17 @@ class Ground:
             **more,
         )
 
-    def side_by_side(self, calls: Iterable[Callable[[], Any]]) -> list[Any]:
-        """Makes blocking calls at the same time, each in a thread that is there already; their values."""
-        return [future.result() for future in [self.threads.submit(call) for call in calls]]
+    def boxes(self, number: int) -> list[RawBox]:
+        """Raw containers that are up and well."""
+        return self.side_by_side(lambda _: self.raw.healthy(self.container()), range(number))
+
+    def remove(self, boxes: Iterable[RawBox]) -> None:
+        """Removes raw containers for good."""
+        self.side_by_side(self.raw.remove, boxes)
+
+    def side_by_side(self, call: Callable[[T], R], each: Iterable[T]) -> list[R]:
+        """Makes a blocking call for each at the same time, in threads that are there already; the values."""
+        return list(self.threads.map(call, each))
 
 
 def lane(blocks: Iterable[str]) -> ParallelLane:
@@ -64,10 +75,11 @@ def copies(block: Block, number: int) -> dict[str, Block]:
     return {f"b{index}": block for index in range(number)}
 
 
-def timed(call: Callable[[], Any]) -> float:
-    """How many seconds a blocking call takes."""
+def timed(*calls: Callable[[], object]) -> float:
+    """How many seconds blocking calls take, one after the other."""
     began = perf_counter()
-    call()
+    for call in calls:
+        call()
     return perf_counter() - began
 
 

@@ -73,11 +73,11 @@ def _wake_promises(cold: Sample) -> tuple[Promise, ...]:
 
 def _raw_life(ground: Ground, container: Container, times: Times) -> None:
     box = ground.raw.box(container)
-    times["cold"].append(timed(lambda: (box.create(), box.wait_healthy())))
+    times["cold"].append(timed(box.create, box.wait_healthy))
     for _ in range(_WAKES):
         times["pause"].append(timed(box.pause))
         sleep(SETTLING)
-        times["wake"].append(timed(lambda: (box.unpause(), box.wait_healthy())))
+        times["wake"].append(timed(box.unpause, box.wait_healthy))
         sleep(SETTLING)
     times["remove"].append(timed(lambda: ground.raw.remove(box)))
 

@@ -6,7 +6,9 @@ from bench import dispatch, ends, lanes, life, overhead, spread
 from bench.ground import Ground
 from bench.stats import Figure
 
-MEASURES: Mapping[str, Callable[[Ground], Awaitable[list[Figure]]]] = {
+Measure = Callable[[Ground], Awaitable[list[Figure]]]
+
+MEASURES: Mapping[str, Measure] = {
     "overhead": overhead.measure,
     "life-unix": life.measure_unix,
     "life-tcp": life.measure_tcp,

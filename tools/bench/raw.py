@@ -87,7 +87,12 @@ class RawBox:
         self._token = secrets.token_urlsafe(24)
         port = _free_port() if container.transport == "tcp" else None
         birth = Birth(
-            name=self.name, container=container, session_id=session_id, owner=owner_label(), port=port, token=self._token
+            name=self.name,
+            container=container,
+            session_id=session_id,
+            owner=owner_label(),
+            port=port,
+            token=self._token,
         )
         run_dir = dirs.make(self.name, agent_config(birth))
         self._config = container_config(birth, run_dir, Invoker(uid=os.getuid(), gid=os.getgid()))
@@ -130,7 +135,7 @@ class RawBox:
 
     def block(self, **work: Any) -> Any:
         """Runs a block to its end, and returns its output. work: `python="module:function"` or `command=[...]`, and
-        `input`. Raises RawError if it fails."""
+        `given`. Raises RawError if it fails."""
         with self.running(**work) as (_, response):
             *_, last = response.read().splitlines()
         ended = json.loads(last)["exit"]
@@ -140,7 +145,7 @@ class RawBox:
 
     @contextmanager
     def running(
-        self, *, input: Mapping[str, Any] | None = None, **work: Any
+        self, *, given: Mapping[str, Any] | None = None, **work: Any
     ) -> Iterator[tuple[str, http.client.HTTPResponse]]:
         """A block under way: the name of its run, and the answer as it comes. Leaving hangs up."""
         run = secrets.token_hex(8)
@@ -148,7 +153,7 @@ class RawBox:
         head |= {"output_limit": 1 << 20, "terminate_grace": 0.5, **work}
         connection = self._agent()
         try:
-            body = json.dumps(head).encode() + b"\n" + json.dumps(input or {}).encode()
+            body = json.dumps(head).encode() + b"\n" + json.dumps(given or {}).encode()
             yield run, self._ask(connection, "POST", f"/blocks/{run}", body)
         finally:
             connection.close()

@@ -4,7 +4,7 @@ from time import perf_counter
 
 import trio
 
-from bench.ground import Ground, all_in, copies, until_pool
+from bench.ground import Ground, all_in, copies
 from bench.raw import RawBox
 from bench.stats import Figure, Promise, milliseconds, p95_at_most
 from warmlane import Block, Session, Settings, WorkflowPlan, open_session
@@ -27,7 +27,7 @@ async def _measure(ground: Ground, width: int, promises: tuple[Promise, ...]) ->
     seen: list[float] = []
     nursery: list[float] = []
     raw: list[float] = []
-    boxes = [ground.raw.healthy(ground.container()) for _ in range(width)]
+    boxes = ground.boxes(width)
     async with open_session("docker", settings=Settings(max_containers=width, pause_grace=WARM)) as session:
         await _warm_up(ground, session, width)
         for _ in range(ground.rounds(40)):
@@ -36,8 +36,7 @@ async def _measure(ground: Ground, width: int, promises: tuple[Promise, ...]) ->
             first, second = await _our_spread(session, plan)
             announced.append(first)
             seen.append(second)
-    for box in boxes:
-        ground.raw.remove(box)
+    ground.remove(boxes)
     return [
         Figure(
             name=f"launch spread, {width} warm",
@@ -51,17 +50,20 @@ async def _measure(ground: Ground, width: int, promises: tuple[Promise, ...]) ->
             sample=milliseconds(seen),
             floor_name="raw block in each, threads",
             floor=milliseconds(raw),
-            promises=promises,
         ),
     ]
 
 
 async def _warm_up(ground: Ground, session: Session, width: int) -> None:
-    """Has every container awake: blocks that all wait for the slowest birth, and one round of the real thing."""
-    blocks = copies(Block(python="bench_blocks:rest", input={"seconds": 0.5 + 0.15 * width}), width)
-    await session.run(ground.plan(blocks))
-    await session.run(ground.plan(copies(_NOW, width)))
-    await until_pool(session, all_in("cooling", width))
+    """Has every container awake: blocks that are long enough for all of them to be needed at once."""
+    rest = Block(python="bench_blocks:rest", input={"seconds": 0.5 + 0.05 * width})
+    awake = all_in("cooling", width)
+    for _ in range(5):
+        await session.run(ground.plan(copies(rest, width)))
+        await session.run(ground.plan(copies(_NOW, width)))
+        if awake(session.pool_status()):
+            return
+    raise RuntimeError(f"{width} containers could not be had awake at once: {session.pool_status().counts}")
 
 
 async def _our_spread(session: Session, plan: WorkflowPlan) -> tuple[float, float]:
@@ -79,7 +81,7 @@ async def _our_spread(session: Session, plan: WorkflowPlan) -> tuple[float, floa
 
 
 def _raw_spread(ground: Ground, boxes: list[RawBox]) -> float:
-    starts = ground.side_by_side((lambda box=box: box.block(python=_NOW.python)) for box in boxes)
+    starts = ground.side_by_side(lambda box: box.block(python=_NOW.python), boxes)
     return float(max(starts) - min(starts))
 
 

@@ -15,11 +15,15 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
+def _floats(values: Iterable[float]) -> tuple[float, ...]:
+    return tuple(map(float, values))
+
+
 @frozen
 class Sample:
     """The values of one thing measured many times. Raises ValueError if there are none."""
 
-    values: tuple[float, ...] = field(converter=tuple)
+    values: tuple[float, ...] = field(converter=_floats)
 
     def __attrs_post_init__(self) -> None:
         if not self.values:
