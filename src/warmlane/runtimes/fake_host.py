@@ -90,6 +90,10 @@ class FakeHost:
         """The ids of the blocks that run, in any container."""
         return [run.call.block_id for run in self._running]
 
+    def running(self) -> list[Run]:
+        """The blocks that run, in any container."""
+        return list(self._running)
+
     def asked(self, *kinds: Kind, name: str | None = None) -> list[Call]:
         """The calls of these kinds so far, in order."""
         return [call for call in self.calls if call.kind in kinds and name in (None, call.name)]
