@@ -15,10 +15,10 @@ from __future__ import annotations
 import json
 import math
 import ssl
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import cache
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 from urllib.parse import quote
 
 import httpx
@@ -66,13 +66,14 @@ class HttpAgent:
             async with self._ask("POST", f"/blocks/{call.run}", self._token, _head(call) + given) as response:
                 await self._expect_200(response, "run a block")
                 lines = _Lines(limit)
-                async for chunk in response.aiter_raw():  # to its end, which comes with the exit
-                    for line in lines.feed(chunk):
-                        said = _parse(line)
-                        if isinstance(said, Exit):
-                            ended = said
-                        else:
-                            on_log(said)
+                async with _closing(response.aiter_raw()) as chunks:
+                    async for chunk in chunks:  # to its end, which comes with the exit
+                        for line in lines.feed(chunk):
+                            said = _parse(line)
+                            if isinstance(said, Exit):
+                                ended = said
+                            else:
+                                on_log(said)
         except ContainerLostError:
             if ended is None:
                 raise
@@ -102,9 +103,15 @@ class HttpAgent:
         raw_path = quote(path, safe="/:?#[]@!$&'()*+,;=%-._~").encode()
         url = self._url.copy_with(raw_path=raw_path)  # a path can never become another host
         plain = {"Accept-Encoding": "identity", "Connection": "close", **headers}
+        if content is not None:
+            plain["Content-Length"] = str(len(content))
+        request = httpx.Request(method, url, headers=plain, stream=_Body(content or b""))
         with self._lost():
-            async with self._client.stream(method, url, headers=plain, content=content) as response:
+            response = await self._client.send(request, stream=True)
+            try:
                 yield response
+            finally:
+                await response.aclose()
 
     @contextmanager
     def _lost(self) -> Generator[None]:
@@ -128,12 +135,34 @@ class HttpAgent:
     async def _read(self, response: httpx.Response, limit: int) -> bytes:
         chunks: list[bytes] = []
         size = 0
-        async for chunk in response.aiter_bytes():
-            size += len(chunk)
-            if size > limit:
-                raise ContainerLostError(self._name, f"it answered with more than the limit of {limit} bytes")
-            chunks.append(chunk)
+        async with _closing(response.aiter_bytes()) as parts:
+            async for part in parts:
+                size += len(part)
+                if size > limit:
+                    raise ContainerLostError(self._name, f"it answered with more than the limit of {limit} bytes")
+                chunks.append(part)
         return b"".join(chunks)
+
+
+def _closing(chunks: AsyncIterator[bytes]) -> aclosing[AsyncGenerator[bytes]]:
+    """httpx's iterators are generators, whatever it calls them: one that is left early has to be closed."""
+    return aclosing(cast("AsyncGenerator[bytes]", chunks))
+
+
+class _Body(httpx.AsyncByteStream):
+    """The body of a request, in one piece. httpx's own is a generator, which a cancelled request leaves to the garbage
+    collector."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = [content] if content else []
+
+    def __aiter__(self) -> _Body:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
 
 
 class _NonsenseError(Exception):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from json.encoder import encode_basestring as quote
 
 PIECE = 1024 * 1024
 """The longest text of one message, in bytes of what was printed."""
@@ -46,7 +42,6 @@ class Lines:
         return messages
 
     def _message(self, text: bytearray, partial: bool = False) -> bytes:
-        message: dict[str, Any] = {"log": self._stream, "text": text.decode("utf-8", "backslashreplace")}
-        if partial:
-            message["partial"] = True
-        return json.dumps(message, ensure_ascii=False).encode() + b"\n"
+        # By hand, for there may be millions: many times as fast as json.dumps of a dict
+        said = f'{{"log": "{self._stream}", "text": {quote(text.decode("utf-8", "backslashreplace"))}'
+        return (said + (', "partial": true}\n' if partial else "}\n")).encode()
