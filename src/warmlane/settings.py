@@ -18,6 +18,8 @@ class Graces:
     """For an agent's word that a block's last process is gone; after it the container is killed."""
     remove: float = 15.0
     """For the runtime's word that a container is gone; after it the container is QUARANTINED."""
+    pull: float = 60.0
+    """For the next word of a pull, and of a look for an image; after it the host counts as silent."""
     health: float = 30.0
     """For the first healthy answer of a started or woken container."""
 

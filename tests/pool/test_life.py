@@ -218,7 +218,7 @@ async def test_what_was_missed_is_found_when_sight_returns(autojump_clock: MockC
 async def test_host_that_does_not_answer_a_look_costs_no_container(autojump_clock: MockClock, stage: Open) -> None:
     async with stage() as it:
         name = await dormant(it)
-        it.host.orders.order(fails_before(), "alive")
+        it.host.orders.order(fails_before(), "owned", times=3)
         it.host.regain_sight()
         await trio.sleep(1)
         assert it.phase(name) == "dormant"

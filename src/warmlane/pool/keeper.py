@@ -8,12 +8,12 @@ TERMINATED, or in QUARANTINED and further tries for as long as the pool lives.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import trio
 
 from warmlane.bus import Bus
-from warmlane.errors import NeverHealthyError, PortTakenError, WarmlaneError
+from warmlane.errors import NeverHealthyError, PortTakenError, RuntimeSilentError, WarmlaneError
 from warmlane.events import PullProgress
 from warmlane.life.table import State, Step
 from warmlane.pool.board import Board
@@ -84,6 +84,24 @@ class Keeper:
             self._dormancy.watch(slot.name, slot.dormancy_timeout)
             self._changed()
 
+    async def restore(self, slot: Slot, states: Collection[State]) -> None:
+        """Somebody has frozen or thawed it behind our back: as it was before, while it is in one of these states; or
+        to a removal."""
+        error: WarmlaneError | None = None
+        async with slot.turn:
+            if slot.life.state not in states:
+                return
+            with trio.CancelScope() as slot.operation:
+                try:
+                    if slot.at(State.DORMANT):
+                        await self._freeze(slot)
+                    else:
+                        await self._unfreeze(slot)
+                except WarmlaneError as said:
+                    error = said
+        if error is not None and slot.life.state in states:
+            self._failed(slot, error)
+
     async def remove(self, slot: Slot) -> None:
         """STOPPING to TERMINATED; if the runtime does not confirm it in time, QUARANTINED, and again until it does or
         the pool closes."""
@@ -143,17 +161,20 @@ class Keeper:
         return error is None
 
     async def _bring_up(self, slot: Slot) -> None:
-        await self._runtime.prepare(slot.container, self._progress)
+        await self._prepare(slot)
         slot.awaited_since = trio.current_time()
         await self._create_and_start(slot)
         await self._healthy(slot)
 
     async def _thaw(self, slot: Slot) -> None:
+        await self._unfreeze(slot)
+        await self._healthy(slot)
+
+    async def _unfreeze(self, slot: Slot) -> None:
         with trio.move_on_after(self._graces.health) as bound:
             await self._runtime.unpause(slot.name)
         if bound.cancelled_caught:
             raise NeverHealthyError(slot.name, slot.container.image, "it could not be woken in time")
-        await self._healthy(slot)
 
     async def _freeze(self, slot: Slot) -> None:
         with trio.move_on_after(self._graces.settle) as bound:
@@ -161,8 +182,18 @@ class Keeper:
         if bound.cancelled_caught:
             raise NeverHealthyError(slot.name, slot.container.image, "it could not be paused in time")
 
-    def _progress(self, progress: PullProgress) -> None:
-        self._bus.publish(progress)
+    async def _prepare(self, slot: Slot) -> None:
+        """A pull takes as long as it takes; but each word of it has its time."""
+        patience = self._graces.pull
+
+        def tell(progress: PullProgress) -> None:
+            bound.deadline = trio.current_time() + patience
+            self._bus.publish(progress)
+
+        with trio.move_on_after(patience) as bound:
+            await self._runtime.prepare(slot.container, tell)
+        if bound.cancelled_caught:
+            raise RuntimeSilentError(f"pull {slot.container.image}", f"no progress for {patience:g} s")
 
     async def _create_and_start(self, slot: Slot) -> None:
         refused: set[int] = set()
@@ -171,7 +202,10 @@ class Keeper:
                 await self._runtime.create(self._birth(slot))
                 await self._runtime.start(slot.name)
             except PortTakenError as error:
-                await self._runtime.remove(slot.name)
+                with trio.move_on_after(self._graces.remove) as bound:
+                    await self._runtime.remove(slot.name)
+                if bound.cancelled_caught:
+                    raise RuntimeSilentError(f"remove {slot.name}", "no answer in time") from error
                 refused.add(error.port)
                 self._board.move_port(slot, refused)
             else:

@@ -26,10 +26,11 @@ from warmlane.pool.board import Board
 from warmlane.pool.dormancy import DormancyManager
 from warmlane.pool.keeper import Keeper
 from warmlane.pool.lease import Lease, Waiter, WarmOrder
+from warmlane.pool.lookout import Lookout
 from warmlane.pool.ports import PortBook
 from warmlane.pool.slot import Slot
 from warmlane.records import ContainerEnd, Start, StartCause
-from warmlane.runtimes.protocol import Runtime, Sighting
+from warmlane.runtimes.protocol import Runtime
 from warmlane.settings import Settings
 
 BIRTHS_PER_WAITER = 2
@@ -38,10 +39,6 @@ are made ahead of need."""
 LAUNCH_PATIENCE = 1.0
 """Seconds that a lane waits for the rest of its containers when one is ready. A guess: some four births long."""
 _SETTLING = frozenset({State.COOLING, State.PAUSING, State.STOPPING})
-_FATAL = ("died", "removed", "resync")
-"""The sightings that may tell of a container's end."""
-_NOT_LOOKED_AFTER = frozenset({State.STARTING, State.STOPPING, State.QUARANTINED})
-"""Who bears or removes a container sees for himself what becomes of it, and may even have it removed and made anew."""
 
 
 class Pool:
@@ -74,6 +71,7 @@ class Pool:
             changed=self._match,
             failed=self._failed,
         )
+        self._lookout = Lookout(runtime, self._board, self._keeper, settings.graces, nursery, lost=self._lost)
         self._waiters: dict[Ticket, Waiter] = {}
         self._leases: dict[Lease, Slot] = {}
         self._orders: list[WarmOrder] = []
@@ -223,10 +221,8 @@ class Pool:
         await self._board.until(lambda: all(slot.name in self._keeper.given_up for slot in self._board))
 
     async def watch(self) -> None:
-        """Listens to the host: a container that died behind our back is replaced. Runs as long as the pool."""
-        async with self._runtime.watch() as sightings:
-            async for sighting in sightings:
-                await self._look(sighting)
+        """Listens to the host: what others do to containers behind our back is mended. Runs as long as the pool."""
+        await self._lookout.watch()
 
     # Matching
 
@@ -370,23 +366,7 @@ class Pool:
         self._board.line.leave(waiter.ticket)
         self._match()
 
-    async def _look(self, sighting: Sighting) -> None:
-        if sighting.kind not in _FATAL:
-            return
-        names = [slot.name for slot in self._board] if sighting.kind == "resync" else [sighting.name]
-        for name in names:
-            seen = self._state(name)
-            if seen is None or seen in _NOT_LOOKED_AFTER:
-                continue
-            with trio.move_on_after(self._settings.graces.settle):
-                try:
-                    if await self._runtime.alive(name):
-                        continue
-                    why = await self._runtime.diagnose(name)
-                except WarmlaneError:
-                    continue  # the host does not answer; the next call for this container meets it again
-                slot = self._board.get(name)
-                if slot is not None and slot.life.allows(Step.STOP):
-                    slot.last_error = why
-                    self._stop(slot, why)
-                    self._match()
+    def _lost(self, slot: Slot, why: str) -> None:
+        slot.last_error = why
+        self._stop(slot, why)
+        self._match()

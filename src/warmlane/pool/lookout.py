@@ -1,0 +1,118 @@
+"""Follows what the host says of our containers, and mends what others have done to them.
+
+A sighting is a hint, and our own calls echo among them: one that does not fit what we believe puts the container in
+doubt, and then the host is asked. Who has died is given up; who was frozen while in use is thawed, who was thawed in
+its sleep is frozen again. While the host does not answer, the doubt stays, and it is asked again.
+
+Cancellation: tasks of the pool; nothing to undo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import trio
+
+from warmlane.errors import WarmlaneError
+from warmlane.life.table import State
+from warmlane.pool.board import Board
+from warmlane.pool.keeper import Keeper
+from warmlane.pool.slot import Slot
+from warmlane.runtimes.protocol import Found, Runtime, Sighting
+from warmlane.settings import Graces
+
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 5.0
+"""Seconds between two looks at what is in doubt; from the first to the longest, twice as long each time."""
+
+_AWAKE = frozenset({State.IDLE, State.RUNNING, State.COOLING})
+_MOVING = frozenset({State.PAUSING, State.WAKING})
+"""Between the two: whether they fit can only be said afterwards. Who bears or removes a container sees for himself
+what becomes of it."""
+_AT_REST = _AWAKE | {State.DORMANT}
+_DOUBTS: Mapping[str, frozenset[State]] = {
+    "died": _AT_REST | _MOVING,
+    "removed": _AT_REST | _MOVING,
+    "resync": _AT_REST | _MOVING,
+    "paused": _AWAKE | _MOVING,
+    "unpaused": _MOVING | {State.DORMANT},
+}
+"""In which states a sighting is not what we have done ourselves."""
+
+
+class Lookout:
+    """One pool's eyes. lost(slot, why) is called when a container has turned out to be dead."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        board: Board,
+        keeper: Keeper,
+        graces: Graces,
+        nursery: trio.Nursery,
+        *,
+        lost: Callable[[Slot, str], None],
+    ) -> None:
+        self._runtime = runtime
+        self._board = board
+        self._keeper = keeper
+        self._graces = graces
+        self._nursery = nursery
+        self._lost = lost
+        self._doubtful: set[str] = set()
+        self._news = trio.Event()
+
+    async def watch(self) -> None:
+        """Runs as long as the pool."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._look, name="looking at containers in doubt")
+            async with self._runtime.watch() as sightings:
+                async for sighting in sightings:
+                    self._hear(sighting)
+
+    def _hear(self, sighting: Sighting) -> None:
+        states = _DOUBTS.get(sighting.kind, frozenset())
+        for slot in self._board:
+            if (sighting.kind == "resync" or slot.name == sighting.name) and slot.life.state in states:
+                self._doubtful.add(slot.name)
+        if self._doubtful:
+            self._news.set()
+
+    async def _look(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news = trio.Event()
+            pause = FIRST_PAUSE
+            while self._doubtful:
+                names, self._doubtful = sorted(self._doubtful), set()
+                self._doubtful.update(await self._look_at(names))
+                if self._doubtful:
+                    await trio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _look_at(self, names: Iterable[str]) -> set[str]:
+        """Looks, and acts on what it sees. Returns the names that are in doubt still."""
+        slots = [slot for name in names if (slot := self._board.get(name)) is not None]
+        moving = {slot.name for slot in slots if slot.life.state in _MOVING}
+        resting = [slot for slot in slots if slot.life.state in _AT_REST]
+        doubtful = {slot.name for slot in resting}
+        if resting:
+            with trio.move_on_after(self._graces.settle):
+                try:
+                    found = {found.name: found for found in await self._runtime.owned()}
+                    for slot in resting:
+                        await self._judge(slot, found.get(slot.name))
+                        doubtful.discard(slot.name)
+                except WarmlaneError:
+                    pass  # the host does not answer; asked again
+        return doubtful | moving
+
+    async def _judge(self, slot: Slot, found: Found | None) -> None:
+        if found is None or found.state not in ("running", "paused"):
+            why = await self._runtime.diagnose(slot.name)
+            if slot.life.state in _AT_REST | _MOVING and why != "it runs":
+                self._lost(slot, why)
+        elif found.state == "paused" and slot.life.state in _AWAKE:
+            self._nursery.start_soon(self._keeper.restore, slot, _AWAKE, name=f"thawing {slot.name} again")
+        elif found.state == "running" and slot.at(State.DORMANT):
+            self._nursery.start_soon(self._keeper.restore, slot, {State.DORMANT}, name=f"freezing {slot.name} again")
