@@ -1,6 +1,7 @@
 """Fixtures for the whole suite: Docker, the images in it, and the promise that nothing is left behind."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -10,9 +11,12 @@ from images.recipes import WITH_PYTHON, WITHOUT_PYTHON
 from leaks import Holdings, leaks_since, mark_processes
 
 
-def pytest_configure() -> None:
-    """Before anything starts a process."""
+def pytest_configure(config: pytest.Config) -> None:
+    """A mark for all processes of this run, and run directories that no other run sees or sweeps."""
     mark_processes()
+    folder = tempfile.TemporaryDirectory(prefix="wltest-", dir="/tmp", ignore_cleanup_errors=True)  # short: sockets
+    config.add_cleanup(folder.cleanup)
+    os.environ["XDG_RUNTIME_DIR"] = folder.name
 
 
 @pytest.fixture(scope="session")
