@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ def main() -> None:
     if asked.json:
         asked.json.write_text(json.dumps(document, indent=2) + "\n")
     print(table(document))
+    if document["failed"]:
+        sys.exit(f"warmlane: could not be measured: {', '.join(document['failed'])}")
     sys.exit(any(figure["kept"] is False for figure in document["figures"]))
 
 
@@ -54,17 +57,22 @@ def _measure(url: str, names: list[str], *, quick: bool) -> dict[str, Any]:
     daemon = Daemon(url)
     before = Holdings.now(daemon)
     figures: list[Figure] = []
+    failed: list[str] = []
     with raw_host(url) as raw, ThreadPoolExecutor(_THREADS) as threads:
         about = conditions(raw.docker)
         ground = Ground(raw=raw, threads=threads, image=WITH_PYTHON.tag, quick=quick)
         for name in names:
             say(f"measuring {name}")
-            figures += trio.run(_ended_by_signals, MEASURES[name], ground)
+            try:
+                figures += trio.run(_ended_by_signals, MEASURES[name], ground)
+            except Exception:  # noqa: BLE001 - the other measures are still worth having
+                traceback.print_exc()
+                failed.append(name)
     left = leaks_since(before, daemon)
     for what in left:
         say(f"left behind: {what}")
     figures.append(Figure(name="left behind", unit="things", sample=Sample([len(left)]), promises=(all_at_most(0),)))
-    return {"conditions": about, "figures": [figure.document() for figure in figures]}
+    return {"conditions": about, "figures": [figure.document() for figure in figures], "failed": failed}
 
 
 async def _ended_by_signals(measure: Measure, ground: Ground) -> list[Figure]:

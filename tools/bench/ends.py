@@ -42,6 +42,7 @@ async def measure_pause(ground: Ground) -> list[Figure]:
 
 async def _pauses(ground: Ground, session: Session, blocks: dict[str, Block]) -> list[float]:
     ended: dict[str | None, float] = {}
+    taken: set[str | None] = set()
     slept: list[float] = []
     with session.events(whole=True) as feed:
         execution = session.start(ground.plan(blocks))
@@ -50,11 +51,15 @@ async def _pauses(ground: Ground, session: Session, blocks: dict[str, Block]) ->
             if isinstance(event, BlockCompleted):
                 if event.result.block_id == "sibling":
                     break
-                ended[event.result.container_id] = envelope.at
-            elif isinstance(event, ContainerStateChanged) and event.container_id in ended:
-                if event.phase == "running":  # another block has it
-                    del ended[event.container_id]
-                elif event.phase == "dormant":
+                if event.result.container_id not in taken:  # else it has been handed on to another block
+                    ended[event.result.container_id] = envelope.at
+            elif isinstance(event, ContainerStateChanged):
+                if event.phase == "running":
+                    taken.add(event.container_id)
+                    ended.pop(event.container_id, None)
+                    continue
+                taken.discard(event.container_id)
+                if event.phase == "dormant" and event.container_id in ended:
                     slept.append(envelope.at - ended.pop(event.container_id))
                     _check_paused(ground, event.name)
     if ended:
