@@ -102,10 +102,11 @@ class HttpAgent:
     ) -> AsyncGenerator[httpx.Response]:
         raw_path = quote(path, safe="/:?#[]@!$&'()*+,;=%-._~").encode()
         url = self._url.copy_with(raw_path=raw_path)  # a path can never become another host
-        plain = {"Accept-Encoding": "identity", "Connection": "close", **headers}
+        plain = {"Host": url.netloc.decode(), "Accept-Encoding": "identity", "Connection": "close"}
         if content is not None:
             plain["Content-Length"] = str(len(content))
         request = httpx.Request(method, url, headers=plain, stream=_Body(content or b""))
+        request.headers.update(headers)
         with self._lost():
             response = await self._client.send(request, stream=True)
             try:
