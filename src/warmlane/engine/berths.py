@@ -1,5 +1,7 @@
 """Where the blocks of a lane find their container: each one of its own, or all in one.
 
+Made when the lane is reached: from then on its blocks count as waiting.
+
 `take` cancelled holds nothing. What was taken is given back exactly once, with `give` if no process of the block is
 left in it, with `condemn` if that could not be confirmed.
 """
@@ -50,6 +52,7 @@ class OwnContainers:
         self._pool = pool
         self._containers = containers
         self._dormancy_timeout = plan.dormancy_timeout
+        self._since = trio.current_time()
         self._execution_id = execution_id
         self._limit = limit
         self._tokens: dict[Lease, object] = {}
@@ -64,6 +67,7 @@ class OwnContainers:
                 block_id=block_id,
                 execution_id=self._execution_id,
                 dormancy_timeout=self._dormancy_timeout,
+                since=self._since,
             )
         except BaseException:
             self._limit.release_on_behalf_of(token)
@@ -94,6 +98,7 @@ class SharedContainer:
         self._pool = pool
         self._containers = containers
         self._dormancy_timeout = plan.dormancy_timeout
+        self._since = trio.current_time()
         self._execution_id = execution_id
         self._lane = lane
         self._turn = trio.Lock()
@@ -112,6 +117,7 @@ class SharedContainer:
                         block_id=",".join(self._lane.blocks),
                         execution_id=self._execution_id,
                         dormancy_timeout=self._dormancy_timeout,
+                        since=self._since,
                     )
                 except WarmlaneError as error:
                     self._error = error

@@ -38,7 +38,7 @@ BIRTHS_PER_WAITER = 2
 are made ahead of need."""
 LAUNCH_PATIENCE = 1.0
 """Seconds that a lane waits for the rest of its containers when one is ready. A guess: some four births long."""
-_SETTLING = frozenset({State.COOLING, State.PAUSING, State.STOPPING})
+_SETTLING = frozenset({State.COOLING, State.PAUSING, State.WAKING, State.STOPPING})
 
 
 class Pool:
@@ -95,11 +95,18 @@ class Pool:
     # Leases
 
     async def acquire(
-        self, container: Container, *, block_id: str, execution_id: str, dormancy_timeout: float
+        self,
+        container: Container,
+        *,
+        block_id: str,
+        execution_id: str,
+        dormancy_timeout: float,
+        since: float | None = None,
     ) -> Lease:
         """A container of this specification, at once if one is ready, else when the caller's turn comes.
 
-        dormancy_timeout: seconds after its use until it is removed. Raises ContainerFaultError, RuntimeRefusedError
+        dormancy_timeout: seconds after its use until it is removed. since: the moment, on Trio's clock, from which the
+        block counts as waiting, if not from now. Raises ContainerFaultError, RuntimeRefusedError
         or NoFreePortError if no such container can be had, SessionClosedError if the pool closes.
         """
         if self._closed:
@@ -112,7 +119,7 @@ class Pool:
             block_id=block_id,
             execution_id=execution_id,
             dormancy_timeout=dormancy_timeout,
-            joined_at=trio.current_time(),
+            joined_at=trio.current_time() if since is None else since,
         )
         self._match()
         waiter.waited = True
@@ -278,7 +285,7 @@ class Pool:
     def _cause(self, slot: Slot, waiter: Waiter) -> StartCause:
         if slot.at(State.COOLING):
             return "cooling"
-        if not waiter.waited:
+        if not waiter.waited and slot.entered_at <= waiter.joined_at:
             return "hit"
         return "wake" if slot.woken else "cold"
 
