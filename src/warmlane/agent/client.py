@@ -15,10 +15,10 @@ from __future__ import annotations
 import json
 import math
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 import httpx
@@ -61,19 +61,22 @@ class HttpAgent:
         if len(given) > INPUT_LIMIT:
             return Exit(error=f"its input is too large: {len(given)} bytes, the limit is {INPUT_LIMIT}", fault="error")
         limit = max(call.output_limit, _LOG_LIMIT) + _MARGIN
+        lines = _Lines(limit)
         ended: Exit | None = None
+
+        def take(chunk: bytes) -> None:
+            nonlocal ended
+            for line in lines.feed(chunk):
+                said = _parse(line)
+                if isinstance(said, Exit):
+                    ended = said
+                else:
+                    on_log(said)
+
         try:
             async with self._ask("POST", f"/blocks/{call.run}", self._token, _head(call) + given) as response:
                 await self._expect_200(response, "run a block")
-                lines = _Lines(limit)
-                async with _closing(response.aiter_raw()) as chunks:
-                    async for chunk in chunks:  # to its end, which comes with the exit
-                        for line in lines.feed(chunk):
-                            said = _parse(line)
-                            if isinstance(said, Exit):
-                                ended = said
-                            else:
-                                on_log(said)
+                await _read_through(response, take)
         except ContainerLostError:
             if ended is None:
                 raise
@@ -134,20 +137,34 @@ class HttpAgent:
             raise ContainerLostError(self._name, f"its agent would not {action} ({response.status_code}): {said}")
 
     async def _read(self, response: httpx.Response, limit: int) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
-        async with _closing(response.aiter_bytes()) as parts:
-            async for part in parts:
-                size += len(part)
-                if size > limit:
-                    raise ContainerLostError(self._name, f"it answered with more than the limit of {limit} bytes")
-                chunks.append(part)
-        return b"".join(chunks)
+        data = bytearray()
+
+        def take(chunk: bytes) -> None:
+            if len(data) + len(chunk) > limit:
+                raise _NonsenseError(f"more than the limit of {limit} bytes")
+            data.extend(chunk)
+
+        await _read_through(response, take)
+        return bytes(data)
 
 
-def _closing(chunks: AsyncIterator[bytes]) -> aclosing[AsyncGenerator[bytes]]:
-    """httpx's iterators are generators, whatever it calls them: one that is left early has to be closed."""
-    return aclosing(cast("AsyncGenerator[bytes]", chunks))
+async def _read_through(response: httpx.Response, take: Callable[[bytes], None]) -> None:
+    """Reads a body to its end, or until `take` refuses it with a _NonsenseError; then the connection is closed and read
+    on: httpx reads with generators inside of generators, and what is left early is left to the garbage collector."""
+    refused: _NonsenseError | None = None
+    try:
+        async for chunk in response.aiter_raw():
+            try:
+                if refused is None:
+                    take(chunk)
+            except _NonsenseError as error:
+                refused = error
+                await response.aclose()
+    except httpx.HTTPError:
+        if refused is None:
+            raise
+    if refused is not None:
+        raise refused
 
 
 class _Body(httpx.AsyncByteStream):

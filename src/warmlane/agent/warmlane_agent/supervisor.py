@@ -1,8 +1,8 @@
 """The process that looks after one block, from its start until the last of its descendants is gone.
 
 It says to the agent, on `control`: its pid at first, and a dot when the block is gone. The agent says a byte: end it;
-when it says nothing any more, it is dead, and the block is ended at once. The client on `conn` gets NDJSON; when it
-hangs up, the block is ended.
+when it says nothing any more, it is dead, and the block is killed at once, with no word to the client. The client on
+`conn` gets NDJSON; when it hangs up, the block is ended.
 
 A block has ended when its own process has. What else is left of it is killed then, until there is no child any more,
 ours or adopted: the kernel knows. Then what is left in the pipes is read, and the exit told. No more is read from the
@@ -153,6 +153,7 @@ class Supervisor:
             self._end()
         else:
             self._control = None
+            self._hang_up()  # to the client it is the container that is lost, and not the block that has failed
             self._deadline = time.monotonic()
 
     def _listen(self, conn: int) -> None:
