@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,9 @@ def test_what_a_killed_session_left_is_removed_and_nothing_of_a_live_one(
     dead, live = (start("run", plan, "--runtime", "process") for _ in range(2))
     dead.line("busy")
     live.line("busy")
+    dead.signal(signal.SIGSTOP)  # so that it does not replace its reaper, which would leave nothing for us
+    for reaper in reapers_of(dead.process.pid):
+        os.kill(reaper, signal.SIGKILL)
     dead.signal(signal.SIGKILL)
     dead.process.wait()
 
@@ -29,6 +33,14 @@ def test_what_a_killed_session_left_is_removed_and_nothing_of_a_live_one(
     code, out, _ = live.end()
     assert code == 0
     assert "trial completed" in out
+
+
+def reapers_of(pid: int) -> list[int]:
+    """The processes that would clean up after this one."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    found = [int(child) for child in children if b"warmlane.reaper" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    assert found
+    return found
 
 
 def test_without_docker_gc_looks_at_what_there_is(start: Callable[..., Any]) -> None:
