@@ -30,6 +30,7 @@ LAYERS = (
     {"pool", "reaper"},
     {"engine"},
     {"session"},
+    {"simulation"},
     {"monitor"},
     {"cli"},
     {"__init__", "__main__"},

@@ -9,7 +9,8 @@ from attrs import frozen
 
 from warmlane.plan.model import Block, Container, ParallelLane, WorkflowPlan
 from warmlane.runtimes.fake_blocks import BlockFunction, FakeCall, Killed, fails, ignores_sigterm, prints, sleeps
-from warmlane.runtimes.fake_box import INSTANT, Pace
+from warmlane.runtimes.fake_box import INSTANT, ImageKind, Pace
+from warmlane.settings import Settings
 
 Way = Literal["run", "start", "abort", "cancel", "exception", "twins", "leave"]
 """run and start: to the end. abort, cancel (the caller's scope), exception (in the caller's body): at a moment.
@@ -17,11 +18,13 @@ twins: two runs at once, of which one is aborted. leave: the session is left whi
 
 WAYS: tuple[Way, ...] = ("run", "start", "abort", "cancel", "exception", "twins")
 IMAGES = ("red", "green", "blue")
+TAKEN = 0.1
+"""How many of the ports others hold, and how many of the images are not there yet."""
 
 
 @frozen(kw_only=True)
 class Act:
-    """One run, or two. moment: seconds from its start until it is ended from outside. gap: seconds of quiet after it."""
+    """One run, or two. moment: seconds from its start until it is ended from outside. gap: seconds of quiet after."""
 
     way: Way
     plan: WorkflowPlan
@@ -37,6 +40,9 @@ class Scenario:
     pace: Pace
     acts: tuple[Act, ...]
     behaviour: dict[str, BlockFunction]
+    images: dict[str, ImageKind]
+    taken_ports: frozenset[int]
+    """Host ports that others hold."""
 
     @property
     def alone(self) -> bool:
@@ -51,11 +57,14 @@ def draw_scenario(draw: random.Random, plan: WorkflowPlan | None) -> Scenario:
     if draw.random() < 0.2:
         acts.append(Act(way="leave", plan=acts[-1].plan, moment=_moment(draw), gap=0))
     ids = sorted({block_id for act in acts for block_id in act.plan.blocks})
+    images = sorted({act.plan.container_of(block_id).image or "" for act in acts for block_id in act.plan.blocks})
     return Scenario(
         cap=plan.max_containers if plan else draw.randint(1, 6),
         pace=INSTANT if draw.random() < 0.3 else Pace(),
         acts=tuple(acts),
         behaviour={block_id: draw_behaviour(draw) for block_id in ids},
+        images={image: "remote" for image in images if draw.random() < TAKEN},
+        taken_ports=frozenset(port for port in Settings().ports if draw.random() < TAKEN),
     )
 
 

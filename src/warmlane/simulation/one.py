@@ -11,7 +11,7 @@ import math
 import random
 import traceback
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -42,7 +42,9 @@ FOREVER = 100_000.0
 _GRACES = Graces()
 SETTLING = 2 * _GRACES.settle + _GRACES.remove + 1.0
 """Simulated seconds from a cancellation until the run has settled: of a block, and of its container."""
-_OWN = frozenset({"error", "signal", "oom", "timeout", "plan-timeout", "sibling-failed", "earlier-failure", "bad-input"})
+_OWN = frozenset(
+    {None, "error", "signal", "oom", "timeout", "plan-timeout", "sibling-failed", "earlier-failure", "bad-input"}
+)
 """Reasons that have nothing to do with the weather."""
 
 
@@ -70,13 +72,11 @@ class Played:
     """What went wrong, in order, for who wants to understand."""
 
 
-def simulate_seed(
-    seed: int, plan: WorkflowPlan | None = None, *, inputs: Mapping[str, Any] | None = None
-) -> Played:
+def simulate_seed(seed: int, plan: WorkflowPlan | None = None, *, inputs: Mapping[str, Any] | None = None) -> Played:
     """Plays one session: runs of this plan, or of plans that are drawn, in weather that is drawn."""
-    draw = random.Random(f"warmlane {seed}")
+    draw = random.Random(f"warmlane {seed}")  # noqa: S311  dice, no secrets
     scenario = draw_scenario(draw, plan)
-    weather = Weather(random.Random(f"weather {seed}"), draw.choice(RATES))
+    weather = Weather(random.Random(f"weather {seed}"), draw.choice(RATES))  # noqa: S311
     play = _Play(scenario, weather, inputs or {}, Witness(scenario.cap))
     with _no_warnings():
         try:
@@ -104,7 +104,7 @@ def _story(weather: Weather) -> Iterator[str]:
 
 
 @contextmanager
-def _no_warnings() -> Iterator[None]:
+def _no_warnings() -> Generator[None]:
     """A simulated host that does not answer is no news to the user of this process."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -149,8 +149,12 @@ class _Play:
     async def _on_host(self, feeds: ExitStack) -> None:
         scenario = self.scenario
         async with open_fake_host(
-            blocks=scenario.behaviour, pace=scenario.pace, blocks_at_once=1 if scenario.alone else None
+            blocks=scenario.behaviour,
+            images=scenario.images,
+            pace=scenario.pace,
+            blocks_at_once=1 if scenario.alone else None,
         ) as host:
+            host.taken_ports.update(scenario.taken_ports)
             runtime = WatchedRuntime(host, scenario.cap, self.weather.deceived, self.weather)
             before = trio.lowlevel.current_statistics().tasks_living
             named: tuple[str, ...] = ()
@@ -195,7 +199,7 @@ class _Play:
         host.blocks.clear()
         self._quiet = True
         report = await self._whole(session.start(self.scenario.acts[-1].plan, inputs=self.inputs))
-        strange = [result for result in report.results if result.reason not in (None, *_OWN)] if report else None
+        strange = [result for result in report.results if result.reason not in _OWN] if report else None
         self._note(strange == [], f"in fair weather after all that, the next run had {strange}")
 
     # One run.
@@ -212,7 +216,8 @@ class _Play:
             if ended is None:
                 self.broken.append(f"{act.way}: {execution_id} has ended without a word")
                 continue
-            self.broken.extend(f"{act.way}: {missing}" for missing in says_it_all(act.plan, ended))
+            missing = says_it_all(act.plan, ended, alone=act.way != "twins")
+            self.broken.extend(f"{act.way}: {what}" for what in missing)
             self.endings.append(Ending(words=_words(ended), seconds=now - began))
             self._given_back(session, host, execution_id, ended)
         self._note(session.pool_status().waiting == 0, f"{act.way}: a place in line is left")
@@ -319,7 +324,12 @@ class _Play:
 _GOING = ("stopping", "quarantined")
 
 
+_OUTER = ("lost", "container", "plan-timeout", "timeout")
+
+
 def _words(ended: Ended) -> str:
-    reasons = {result.reason for result in ended.results if result.status == "failed" and result.reason}
-    told = sorted(reasons - {"sibling-failed", "aborted"})
-    return f"{ended.status} ({', '.join(told)})" if told else ended.status
+    """The status, and what was behind it, what has least to do with the blocks first."""
+    reasons = {result.reason for result in ended.results if result.status == "failed"}
+    if reasons <= {None, "sibling-failed", "aborted"}:
+        return ended.status
+    return f"{ended.status}: {next((reason for reason in _OUTER if reason in reasons), 'a block of its own')}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -29,7 +29,7 @@ def run_seeded(program: Callable[[], Awaitable[T]], seed: str) -> T:
 
 
 @contextmanager
-def _seeded_scheduler(seed: str) -> Iterator[None]:
+def _seeded_scheduler(seed: str) -> Generator[None]:
     scheduler = importlib.import_module("trio._core._run")
     generator = getattr(scheduler, _GENERATOR, None)
     switch = getattr(scheduler, _SWITCH, None)

@@ -121,10 +121,10 @@ class Weather:
             ("blinded the watch before", lambda _name: host.lose_sight()),
             ("gave the watch its sight back at", lambda _name: host.regain_sight()),
         ]
-        while True:
-            await trio.sleep(self.draw.expovariate(3 * self.rate) if self.rate else 1.0)
+        while self.rate and not self.calm:
+            await trio.sleep(self.draw.expovariate(3 * self.rate))
             names = host.names()
-            if self.calm or not names:
+            if not names:
                 continue
             name = self.draw.choice(names)
             said, deed = self.draw.choice(deeds)

@@ -97,10 +97,10 @@ class Witness:
                 yield f"{record.name} is {record.phase} with block {record.block_id}"
         if owed is None:
             return
-        record = records.get(owed.name)
-        if (record is None) != (owed.to_state == "terminated"):
-            yield f"{owed.name} became {owed.to_state} and is {record and record.state}"
-        elif record is not None and (record.phase, record.block_id, record.since) != (owed.phase, owed.block_id, at):
+        mine = records.get(owed.name)
+        if (mine is None) != (owed.to_state == "terminated"):
+            yield f"{owed.name} became {owed.to_state} and is {mine and mine.state}"
+        elif mine is not None and (mine.phase, mine.block_id, mine.since) != (owed.phase, owed.block_id, at):
             yield f"the record of {owed.name} was not complete when it became {owed.phase}"
 
     def _run(self, event: Any, execution_id: str, told: _Told) -> Iterator[str]:
@@ -130,15 +130,15 @@ class Witness:
                 yield f"block {result.block_id} has {result.status} with reason {result.reason}"
 
 
-def says_it_all(plan: WorkflowPlan, ended: Ended) -> Iterator[str]:
-    """What is missing from the report of a run of this plan."""
+def says_it_all(plan: WorkflowPlan, ended: Ended, *, alone: bool) -> Iterator[str]:
+    """What is missing from the report of a run of this plan. alone: no other run could take its containers over."""
     if len(ended.results) != len(plan.blocks):
         yield f"{len(ended.results)} results for {len(plan.blocks)} blocks"
     used = {result.container_id for result in ended.results if result.container_id}
     named = {end.container_id for end in ended.receipt.containers}
     if not used <= named:
         yield f"the receipt leaves out {sorted(used - named)}"
-    if ended.status == "aborted":
+    if ended.status == "aborted" and alone:
         loose = [end.name for end in ended.receipt.containers if end.ended == "returned"]
         if loose:
             yield f"the run was called aborted while {loose} had neither slept nor gone"
