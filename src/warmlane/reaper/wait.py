@@ -23,7 +23,7 @@ def main() -> None:
     engine = int(sys.argv[1])
     poll = select.poll()
     poll.register(0, select.POLLIN)
-    try:
+    try:  # noqa: SIM105 - contextlib would take longer to load than all the rest
         poll.register(os.pidfd_open(engine), select.POLLIN)
     except (AttributeError, OSError):
         pass  # it is dead already, or this system cannot tell: the pipe will
@@ -36,7 +36,7 @@ def main() -> None:
         well = b""
     if well:
         os._exit(0)
-    os.execv(sys.argv[2], sys.argv[2:])
+    os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606 - there is none wanted
 
 
 if __name__ == "__main__":
