@@ -72,7 +72,9 @@ class BlockRun:
         """Runs the block and records its result, also when it is cancelled; then the Cancelled goes on."""
         try:
             result = await self._perform()
-        except trio.Cancelled:
+        except BaseException:
+            # Cancelled, alone or in a group (a library's nursery makes one of it); or a bug of ours, which crashes the
+            # run after this.
             reason = self.why()
             self._settle(self._result("failed" if self._lease else "skipped", reason, WORDS[reason]))
             raise
@@ -155,7 +157,9 @@ class BlockRun:
 
         try:
             exited = await lease.agent.run(call, log)
-        except trio.Cancelled:
+        except ContainerLostError:
+            raise
+        except BaseException:
             await self._end(lease)
             raise
         self.berths.give(lease, at_once=False)
@@ -187,7 +191,9 @@ class BlockRun:
             body = self.input
         try:
             response = await lease.agent.request(request.method, request.path, request.headers, body)
-        except trio.Cancelled:
+        except ContainerLostError:
+            raise
+        except BaseException:
             # Nothing can tell whether the service has stopped working on it.
             self.berths.condemn(lease, "a request to its service was cancelled")
             raise

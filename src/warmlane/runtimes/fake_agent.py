@@ -30,7 +30,16 @@ class FakeAgent:
         await self._ask("health", lambda: None)
 
     async def run(self, call: BlockCall, on_log: Callable[[LogLine], None]) -> Exit:
-        """As the protocol says."""
+        """As the protocol says. A cancellation leaves in a group, as it does from the libraries of the real one."""
+        lost: ContainerLostError | None = None
+        async with trio.open_nursery():
+            try:
+                return await self._run(call, on_log)
+            except ContainerLostError as error:
+                lost = error
+        raise lost
+
+    async def _run(self, call: BlockCall, on_log: Callable[[LogLine], None]) -> Exit:
         run: Run | None = None
 
         def begin() -> Exit:
