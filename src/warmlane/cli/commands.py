@@ -52,7 +52,9 @@ def run(
     repeat: int,
     ports: range | None,
 ) -> int:
-    """Run the PLAN, a JSON, YAML or TOML file, and show what happens.
+    """Run a plan, and show what happens.
+
+    PLAN is a JSON, YAML or TOML file.
 
     Ctrl-C (or SIGTERM) ends the blocks that run and removes every container; a second one does it without grace.
     """
@@ -82,7 +84,7 @@ def run(
 @cli.command()
 @_plan_argument
 def validate(plan: Path) -> int:
-    """Check the PLAN, and print every problem that it has, one a line."""
+    """Check a plan, and print every problem that it has."""
     from warmlane.cli.exits import COMPLETED, USAGE
     from warmlane.errors import PlanError
     from warmlane.plan.read import load_plan
@@ -98,6 +100,30 @@ def validate(plan: Path) -> int:
 
 
 @cli.command()
+@_plan_argument
+@click.option("--input", "inputs", multiple=True, metavar="NAME=VALUE", help="A value for one of the plan's inputs.")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=200, show_default=True, metavar="N", help="Play N sessions."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S", help="The first seed.")
+def simulate(plan: Path, inputs: tuple[str, ...], seeds: int, seed: int) -> int:
+    """Play the PLAN on a simulated host that fails, hangs and lies, and count what could become of it.
+
+    Nothing is executed: blocks take random times, and some fail. '--seed S --seeds 1' replays one session, and tells
+    all that went wrong in it. Exit code 1 says that a promise was broken.
+    """
+    from warmlane.plan.inputs import bind_words
+    from warmlane.plan.read import load_plan
+
+    document = load_plan(plan)
+    values = bind_words(document, inputs)
+
+    from warmlane.cli.simulate import simulate_plan  # later than the plan, for a bad one needs none of it
+
+    return simulate_plan(document, values, first=seed, number=seeds, say=say)
+
+
+@cli.command()
 def schema() -> int:
     """Print the JSON Schema of plans."""
     from warmlane.cli.exits import COMPLETED
@@ -110,7 +136,7 @@ def schema() -> int:
 @cli.command()
 @_runtime_option
 def gc(runtime: str) -> int:
-    """Remove what sessions that were killed have left, and nothing of one that lives."""
+    """Remove what killed sessions have left, nothing of a live one."""
     from warmlane.cli.gc import collect
 
     return collect(runtime, say)
@@ -119,7 +145,7 @@ def gc(runtime: str) -> int:
 @cli.command()
 @click.argument("url")
 def monitor(url: str) -> int:
-    """Watch the run whose monitor is at URL (`ws://HOST:PORT/ws`) in this terminal."""
+    """Watch a run from another terminal, at ws://HOST:PORT/ws."""
     import trio
     from rich.console import Console
 

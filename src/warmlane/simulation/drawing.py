@@ -18,6 +18,8 @@ twins: two runs at once, of which one is aborted. leave: the session is left whi
 
 WAYS: tuple[Way, ...] = ("run", "start", "abort", "cancel", "exception", "twins")
 IMAGES = ("red", "green", "blue")
+FAILING = 0.1
+"""How many blocks of a user's plan fail by themselves; of drawn ones, twice as many."""
 TAKEN = 0.1
 """How many of the ports others hold, and how many of the images are not there yet."""
 
@@ -62,7 +64,7 @@ def draw_scenario(draw: random.Random, plan: WorkflowPlan | None) -> Scenario:
         cap=plan.max_containers if plan else draw.randint(1, 6),
         pace=INSTANT if draw.random() < 0.3 else Pace(),
         acts=tuple(acts),
-        behaviour={block_id: draw_behaviour(draw) for block_id in ids},
+        behaviour={block_id: draw_behaviour(draw, FAILING if plan else 2 * FAILING) for block_id in ids},
         images={image: "remote" for image in images if draw.random() < TAKEN},
         taken_ports=frozenset(port for port in Settings().ports if draw.random() < TAKEN),
     )
@@ -105,22 +107,15 @@ def _block(draw: random.Random, model: str) -> Block:
     return Block(command=("true",), timeout=timeout, container=own)
 
 
-def draw_behaviour(draw: random.Random) -> BlockFunction:
-    """A block: most do well after a while, some fail, are killed, print, or do not listen to SIGTERM."""
+def draw_behaviour(draw: random.Random, failing: float) -> BlockFunction:
+    """A block: most do well after a while; this share fails, is killed, or exceeds its memory."""
     seconds = draw.choice([0.0, draw.random(), 5 * draw.random()])
+    oom = draw.random() < 0.5
 
     def dies(_call: FakeCall) -> None:
         raise Killed(oom=oom)
 
-    oom = draw.random() < 0.5
-    return draw.choice(
-        [
-            sleeps(seconds),
-            sleeps(seconds),
-            sleeps(seconds),
-            prints(["a line", "another"], every=seconds / 2),
-            fails("it was drawn to fail", after=seconds),
-            ignores_sigterm(seconds),
-            dies,
-        ]
-    )
+    if draw.random() < failing:
+        return draw.choice([fails("it was drawn to fail", after=seconds), dies])
+    well = [sleeps(seconds), prints(["a line", "another"], every=seconds / 2), ignores_sigterm(seconds)]
+    return draw.choice(well)

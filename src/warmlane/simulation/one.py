@@ -289,7 +289,9 @@ class _Play:
     def _late(self, at: float) -> float:
         if not self.weather.speechless:
             self.broken.append(f"a run has not ended after {PATIENCE} s")
-        self.endings.append(Ending(words="hung until it was aborted (a block without a time-out)", seconds=PATIENCE))
+        self.endings.append(
+            Ending(words="without an end until it was aborted: a block has no time-out", seconds=PATIENCE)
+        )
         return at
 
     # What must hold.
@@ -332,4 +334,4 @@ def _words(ended: Ended) -> str:
     reasons = {result.reason for result in ended.results if result.status == "failed"}
     if reasons <= {None, "sibling-failed", "aborted"}:
         return ended.status
-    return f"{ended.status}: {next((reason for reason in _OUTER if reason in reasons), 'a block of its own')}"
+    return f"{ended.status}: {next((reason for reason in _OUTER if reason in reasons), 'a block failed')}"

@@ -1,0 +1,65 @@
+"""`tools/soak simulate`: any number of simulated sessions. `tools/soak faults`: every single fault and cancellation.
+
+Each says what it found, and the exit code is 0 only if no promise was broken.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from warmlane.simulation import Played, Summary, simulate_seed
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+EVERY = 1000
+"""After so many seeds there is a line that says how it goes."""
+
+
+def simulate(first: int, number: int) -> int:
+    """Plays these seeds; each that breaks a promise is told at once, with all that went wrong in it."""
+    summary, began = Summary(), time.monotonic()
+    for seed in range(first, first + number):
+        played = simulate_seed(seed)
+        summary.add(played)
+        if played.broken:
+            tell(played)
+        if summary.seeds % EVERY == 0 or summary.seeds == number:
+            rate = summary.seeds / (time.monotonic() - began)
+            print(
+                f"{summary.seeds} seeds, {summary.lives} lives, {summary.faults} faults, "
+                f"{len(summary.broken)} broken; {rate:.0f} seeds/s",
+                flush=True,
+            )
+    return 1 if summary.broken else 0
+
+
+def tell(played: Played) -> None:
+    """What a seed broke, and how it came to that."""
+    print(f"seed {played.seed} (replay it with tools/soak simulate --seed {played.seed} --seeds 1):")
+    print(*(f"  {line}" for line in (*played.broken, "what had gone wrong:", *played.story)), sep="\n", flush=True)
+
+
+def faults(arguments: list[str]) -> int:
+    """Runs tests/faults with every k, where the suite takes samples. The arguments are pytest's."""
+    command = [sys.executable, "-P", "-m", "pytest", f"--rootdir={ROOT}", str(ROOT / "tests" / "faults"), *arguments]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, "WARMLANE_TEST_EVERY": "1"}, check=False).returncode
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="tools/soak", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True)
+    simulating = commands.add_parser("simulate", help="play simulated sessions")
+    simulating.add_argument("--seeds", type=int, default=20_000, help="how many (default: 20000)")
+    simulating.add_argument("--seed", type=int, default=0, help="the first (default: 0)")
+    commands.add_parser("faults", help="fail and cancel at every single point; other arguments go to pytest")
+    ours, rest = parser.parse_known_args()
+    if ours.command == "simulate" and rest:
+        parser.error(f"unknown arguments: {' '.join(rest)}")
+    sys.exit(simulate(ours.seed, ours.seeds) if ours.command == "simulate" else faults(rest))
+
+
+if __name__ == "__main__":
+    main()
