@@ -19,7 +19,6 @@ from warmlane.cli.outlet import Outlet, is_gone
 from warmlane.cli.relay import relay_warnings
 from warmlane.cli.stopping import Stopping
 from warmlane.errors import WarmlaneError
-from warmlane.monitor.server import Monitor, serve_monitor
 from warmlane.nursery import open_service_nursery
 from warmlane.plan.model import WorkflowPlan
 from warmlane.runtimes import choose_runtime
@@ -79,8 +78,10 @@ class _Run:
 
     async def in_session(self, nursery: trio.Nursery) -> None:
         async with AsyncExitStack() as stack:
-            monitor: Monitor | None = None
+            monitor = None
             if self.order.monitor is not None:  # first, so that a port in use stops us before anything starts
+                from warmlane.monitor.server import serve_monitor  # many a run does without
+
                 monitor = await stack.enter_async_context(serve_monitor(None, *self.order.monitor))
             choice = await choose_runtime(self.order.runtime)
             if choice.notice:
