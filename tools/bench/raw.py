@@ -12,11 +12,11 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from dockerd.api import UnixConnection
+from dockerd.api import Daemon, DaemonError, UnixConnection
 from warmlane.plan.model import Container
 from warmlane.runtimes.docker_spec import Invoker, agent_config, container_config
 from warmlane.runtimes.owner import owner_label
@@ -169,6 +169,10 @@ class RawBox:
     def remove(self) -> None:
         """Kills and removes it."""
         self._docker.call("DELETE", f"/containers/{self.name}?force=1&v=1")
+        self.forget()
+
+    def forget(self) -> None:
+        """Drops its run directory; it is gone, or never was."""
         self._dirs.drop(self.name)
 
     def _agent(self) -> http.client.HTTPConnection:
@@ -189,8 +193,9 @@ class RawBox:
 class RawHost:
     """Makes raw containers, and removes those that are left."""
 
-    def __init__(self, docker: RawDocker, dirs: RunDirs, session_id: str) -> None:
-        self.docker = docker
+    def __init__(self, url: str, dirs: RunDirs, session_id: str) -> None:
+        self.docker = RawDocker(url)
+        self._url = url
         self._dirs = dirs
         self._session_id = session_id
         self._boxes: dict[str, RawBox] = {}
@@ -214,24 +219,27 @@ class RawHost:
         del self._boxes[box.name]
 
     def clear(self) -> None:
-        """Removes all that are left."""
+        """Removes all that are left, over connections of their own: a measure that failed may have broken the kept."""
+        daemon = Daemon(self._url)
         for box in tuple(self._boxes.values()):
-            self.remove(box)
+            with suppress(DaemonError):  # it was never created, or is named as left behind
+                daemon.remove_container(box.name)
+            box.forget()
 
 
 @contextmanager
 def raw_host(url: str) -> Iterator[RawHost]:
     """A raw way to a daemon. When it is left, nothing that was made on it is."""
     session_id = "bench" + secrets.token_hex(3)
-    docker, dirs = RawDocker(url), RunDirs(session_id, owner_label())
-    host = RawHost(docker, dirs, session_id)
+    dirs = RunDirs(session_id, owner_label())
+    host = RawHost(url, dirs, session_id)
     try:
         yield host
     finally:
         try:
             host.clear()
         finally:
-            docker.close()
+            host.docker.close()
             dirs.close()
 
 
