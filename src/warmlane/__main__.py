@@ -30,10 +30,6 @@ def run(arguments: list[str]) -> int:
         context = error.ctx if isinstance(error, click.UsageError) else None
         hint = f" (see '{context.command_path} --help')" if context else ""
         return _complain(f"{error.format_message().rstrip('.')}{hint}", error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        from warmlane.cli.exits import ABORTED
-
-        return _complain("interrupted", ABORTED)
     except BaseException as error:  # noqa: BLE001 - the last resort: sorted into what users and what we have done
         return _end_with(error)
     return code if isinstance(code, int) else 0
@@ -41,12 +37,18 @@ def run(arguments: list[str]) -> int:
 
 def _end_with(error: BaseException) -> int:
     from warmlane.cli import exits
+    from warmlane.errors import WarmlaneError
 
-    ours = exits.find(error)
-    if ours is None:
-        traceback.print_exception(error)
-        return _complain("this is a bug in Warmlane; please report it with the lines above", exits.BUG)
-    return _complain(exits.sentence(ours), exits.code_of_error(ours))
+    match exits.innermost(error):
+        case WarmlaneError() as ours:
+            return _complain(exits.sentence(ours), exits.code_of_error(ours))
+        case click.Abort() | KeyboardInterrupt():
+            return _complain("interrupted", exits.ABORTED)
+        case SystemExit() | BrokenPipeError():  # rich says the one where click says the other: nobody reads us
+            return exits.FAILED
+        case _:
+            traceback.print_exception(error)
+            return _complain("this is a bug in Warmlane; please report it with the lines above", exits.BUG)
 
 
 def _complain(text: str, code: int) -> int:

@@ -125,7 +125,11 @@ def test_wrong_usage_ends_with_2_and_one_line(
     [
         (ZeroDivisionError(), 70, True),
         (ExceptionGroup("", [LeftBehindError(["a"])]), 1, False),
+        (ExceptionGroup("", [LeftBehindError(["a"]), ZeroDivisionError()]), 70, True),
         (KeyboardInterrupt(), 3, False),
+        (BaseExceptionGroup("", [KeyboardInterrupt()]), 3, False),
+        (SystemExit(1), 1, False),
+        (BrokenPipeError(), 1, False),
     ],
 )
 def test_only_our_own_bugs_show_a_traceback(

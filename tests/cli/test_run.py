@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -167,3 +168,17 @@ def test_all_that_a_block_prints_comes_through(start: Callable[..., Any], plan_f
     assert code == 0
     numbers = [int(line.split()[2]) for line in out.splitlines() if line.startswith("say | ")]
     assert numbers == list(range(30000))
+
+
+def test_a_monitor_whose_reader_leaves_ends_quietly(start: Callable[..., Any], plan_file: Callable[..., Path]) -> None:
+    plan = plan_file({"wait": {"command": ["python3", "-c", "import time\nwhile True: print('.'); time.sleep(0.01)"]}})
+    run = start("run", plan, "--runtime", "process", "--json", "--monitor", "127.0.0.1:0")
+    url = run.line("ws://", run.err).split("'")[1].split()[-1]
+    monitor = start("monitor", url)
+    monitor.line("wait | .")
+    monitor.out.close()
+    monitor.process.stdout = None
+    code, _, err = monitor.end()
+    assert (code, err) == (1, "")
+    run.signal(signal.SIGTERM)
+    assert run.end()[0] == 3

@@ -37,11 +37,8 @@ def sentence(error: WarmlaneError) -> str:
     return str(error)
 
 
-def find(error: BaseException) -> WarmlaneError | None:
-    """The error that we raised on purpose, if that is all there is in `error`: itself, or one in nested groups."""
-    if isinstance(error, WarmlaneError):
-        return error
-    if not isinstance(error, BaseExceptionGroup):
-        return None
-    members = cast("BaseExceptionGroup[BaseException]", error).exceptions
-    return find(members[0]) if len(members) == 1 else None
+def innermost(error: BaseException) -> BaseException:
+    """The error itself, or the one that is alone in it if it is a group of groups of one."""
+    is_group = isinstance(error, BaseExceptionGroup)
+    members = cast("BaseExceptionGroup[BaseException]", error).exceptions if is_group else ()
+    return innermost(members[0]) if len(members) == 1 else error
