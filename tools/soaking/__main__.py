@@ -1,4 +1,5 @@
 """`tools/soak simulate`: any number of simulated sessions. `tools/soak faults`: every single fault and cancellation.
+The parts on real containers and processes, `kills` and so on, are modules of their own.
 
 Each says what it found, and the exit code is 0 only if no promise was broken.
 """
@@ -9,9 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+from soaking import births, kills, sessions
 from warmlane.simulation import Played, Summary, simulate_seed
+from with_docker import FAULTS, ended_by_signals
 
+PARTS: dict[str, Any] = {"kills": kills, "births": births, "sessions": sessions}
 ROOT = Path(__file__).resolve().parent.parent.parent
 EVERY = 1000
 """After so many seeds there is a line that says how it goes."""
@@ -47,6 +52,17 @@ def faults(arguments: list[str]) -> int:
     return subprocess.run(command, cwd=ROOT, env={**os.environ, "WARMLANE_TEST_EVERY": "1"}, check=False).returncode
 
 
+def prove(asked: argparse.Namespace) -> int:
+    """Runs a part on real containers or processes, and says what broke."""
+    try:
+        with ended_by_signals():
+            broken: list[str] = asked.run(asked)
+    except FAULTS as error:
+        sys.exit(f"warmlane: {error}")
+    print(*(broken or ["nothing was left"]), sep="\n", flush=True)
+    return 1 if broken else 0
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="tools/soak", description=__doc__, allow_abbrev=False)
@@ -55,10 +71,17 @@ def main() -> None:
     simulating.add_argument("--seeds", type=int, default=20_000, help="how many (default: 20000)")
     simulating.add_argument("--seed", type=int, default=0, help="the first (default: 0)")
     commands.add_parser("faults", help="fail and cancel at every single point; other arguments go to pytest")
+    for name, part in PARTS.items():
+        about = (part.__doc__ or "").strip()
+        command = commands.add_parser(name, help=about.splitlines()[0], description=about)
+        part.add_arguments(command)
+        command.set_defaults(run=part.run)
     ours, rest = parser.parse_known_args()
-    if ours.command == "simulate" and rest:
+    if ours.command == "faults":
+        sys.exit(faults(rest))
+    if rest:
         parser.error(f"unknown arguments: {' '.join(rest)}")
-    sys.exit(simulate(ours.seed, ours.seeds) if ours.command == "simulate" else faults(rest))
+    sys.exit(simulate(ours.seed, ours.seeds) if ours.command == "simulate" else prove(ours))
 
 
 if __name__ == "__main__":
