@@ -30,11 +30,12 @@ from warmlane.plan.model import Container
 from warmlane.runtimes.loopback import port_is_free
 from warmlane.runtimes.owner import owner_is_dead
 from warmlane.runtimes.process_box import Box, Card, address_of, agent_config, read_card
-from warmlane.runtimes.process_tree import Identity, marked, signal_each
+from warmlane.runtimes.process_tree import Identity, is_stopping, marked, signal_each
 from warmlane.runtimes.protocol import Birth, Found, Sighting
 from warmlane.runtimes.rundir import RunDirs, sessions, sweep
 
 _STOP_GRACE = 1.0  # seconds that an agent gets to end what is below it; it kills, so it needs milliseconds
+_STOPPING = 0.0005  # seconds between looks at whether a process has stopped
 _LOOK = 0.02  # seconds between looks at whether something is left
 
 
@@ -87,8 +88,12 @@ class ProcessRuntime:
     async def pause(self, name: str) -> None:
         await trio.lowlevel.checkpoint()
         box = self._running(name)
-        if box.frozen is None:
-            box.freeze()
+        is_news = box.frozen is None
+        for pid in box.freeze():
+            # A signal takes its moment, and frozen means that nothing moves any more
+            while box.frozen is not None and is_stopping(pid):  # noqa: ASYNC110 - nobody tells
+                await trio.sleep(_STOPPING)
+        if is_news:
             self._publish("paused", name)
 
     async def unpause(self, name: str) -> None:

@@ -137,13 +137,14 @@ class Box:
         self.agent = identify(self.process.pid)
         self.write_card()
 
-    def freeze(self) -> None:
-        """Stops the agent, and then what is below it, which can bear no more."""
+    def freeze(self) -> list[int]:
+        """Sends SIGSTOP to the agent, and then to what is below it, which can bear no more; to whom."""
         if self.agent is not None and self.frozen is None:
             signal_each([self.agent.pid], signal.SIGSTOP)
             others = below(self.agent.pid)
             signal_each(others, signal.SIGSTOP)
             self.frozen = [*others, self.agent.pid]
+        return self.frozen or []
 
     def thaw(self) -> None:
         if self.frozen is not None:

@@ -40,6 +40,12 @@ def identify(pid: int) -> Identity:
     return Identity(pid, fields[19] if fields else "", _boot())
 
 
+def is_stopping(pid: int) -> bool:
+    """Whether a process that was sent SIGSTOP still runs."""
+    fields = _stat(pid)
+    return fields is not None and fields[0] not in "TZX"
+
+
 def below(pid: int) -> list[int]:
     """All descendants of a process whose threads, and whose descendants' threads, are one each."""
     found: list[int] = []
