@@ -120,7 +120,7 @@ def all_at_most(bound: float) -> Promise:
 
 def ratio_at_most(bound: float) -> Promise:
     """The median over the floor's median."""
-    return lambda figure: Verdict(f"p50 <= {bound:g}x floor", figure.ratio or 0.0, bound)
+    return lambda figure: Verdict(f"p50 <= {bound:g}x floor", math.inf if figure.ratio is None else figure.ratio, bound)
 
 
 def share_at_most(bound: float, name: str, other: Sample) -> Promise:
