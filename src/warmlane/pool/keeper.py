@@ -26,6 +26,9 @@ from warmlane.settings import Graces
 FIRST_RETRY = 0.1
 LONGEST_RETRY = 30.0
 """Seconds between two tries to remove a container; from the first to the longest, twice as long each time."""
+TRIES_PER_GRACE = 2
+"""So many calls that hang fit into the grace for a removal; one alone quarantines nothing. Not more: a runtime may
+need some seconds to be sure."""
 
 
 class Keeper:
@@ -130,14 +133,19 @@ class Keeper:
         self._closing.set()
 
     async def _removed(self, slot: Slot) -> bool:
+        """One try. One that hangs does not use up the whole grace: a host that is asked again often answers."""
         if slot.operation is not None:
             slot.operation.cancel()
-        async with slot.turn:
-            try:
-                await self._runtime.remove(slot.name)
-            except WarmlaneError as error:
-                slot.last_error = str(error)
-                return False
+        with trio.move_on_after(self._graces.remove / TRIES_PER_GRACE) as bound:
+            async with slot.turn:
+                try:
+                    await self._runtime.remove(slot.name)
+                except WarmlaneError as error:
+                    slot.last_error = str(error)
+                    return False
+        if bound.cancelled_caught:
+            slot.last_error = "its removal was not confirmed in time"
+            return False
         self._board.take(slot, Step.GONE, cause="removed")
         self._changed()
         return True
