@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import shutil
 import signal
 import socket
@@ -17,7 +18,7 @@ from docker import APIClient
 
 from dockerd import private
 from dockerd.api import Daemon, DaemonError
-from dockerd.bridge import PREFIX, subnets_in_use
+from dockerd.bridge import subnets_in_use
 from dockerd.leftovers import mounts_under, processes_of, root_is_in
 from images.recipes import EXAMPLES_TAG, RECIPES, WITH_PYTHON
 from images.supply import supply
@@ -73,8 +74,9 @@ def able(docker_url: str) -> None:
         pytest.skip("a private daemon takes root and dockerd")
 
 
-def bridges() -> set[str]:
-    return {path.name for path in Path("/sys/class/net").glob(f"{PREFIX}*")}
+def bridge_of(folder: Path) -> Path:
+    """Where the kernel shows the bridge of the daemon in this folder."""
+    return Path("/sys/class/net", (folder / "bridge").read_text())
 
 
 def left_of(folder: Path) -> list[object]:
@@ -97,9 +99,13 @@ def fetch(port: int) -> bytes:
 @pytest.mark.usefixtures("able")
 def test_it_serves_and_nothing_is_left(docker_url: str) -> None:
     """Not even when a container still runs, with a published port, at its end; and another daemon did not notice."""
-    before, others = bridges(), Daemon(docker_url).containers()
+    neighbour = APIClient(docker_url)
+    other = neighbour.create_container(WITH_PYTHON.tag, ["true"])["Id"]
+    neighbour.close()
     with private.private_daemon() as daemon:
         folder = Path(daemon.url.removeprefix("unix://")).parent
+        bridge = bridge_of(folder)
+        address = (bridge / "address").read_text()
         supply(daemon, for_examples=True, say=print)
         assert all(daemon.has_image(recipe.tag) for recipe in RECIPES)
         assert daemon.has_image(EXAMPLES_TAG)
@@ -114,9 +120,11 @@ def test_it_serves_and_nothing_is_left(docker_url: str) -> None:
         port = int(client.port(container["Id"], 80)[0]["HostPort"])
         client.close()
         assert fetch(port).startswith(b"HTTP/1.0 200")
+        assert (bridge / "address").read_text() == address, "what is sent to the old one is lost"
     assert left_of(folder) == []
-    assert bridges() == before
-    assert [other["Id"] for other in others if other not in Daemon(docker_url).containers()] == []
+    assert not bridge.exists()
+    assert [found["Id"] for found in Daemon(docker_url).containers() if found["Id"] == other] == [other]
+    Daemon(docker_url).remove_container(other)
 
 
 def start_command() -> tuple["subprocess.Popen[str]", Path, int]:
@@ -133,14 +141,14 @@ def start_command() -> tuple["subprocess.Popen[str]", Path, int]:
 @pytest.mark.docker
 @pytest.mark.usefixtures("able")
 def test_a_signal_ends_command_and_daemon() -> None:
-    before = bridges()
     process, folder, pid = start_command()
+    bridge = bridge_of(folder)
     with process:
         process.send_signal(signal.SIGTERM)
         process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
     assert left_of(folder) == []
-    assert bridges() == before
+    assert not bridge.exists()
     assert not Path("/proc", str(pid)).exists()
 
 
@@ -148,8 +156,8 @@ def test_a_signal_ends_command_and_daemon() -> None:
 @pytest.mark.usefixtures("able")
 def test_what_a_killed_run_left_is_swept_by_the_next() -> None:
     """With its containers, whose processes are known by where their root directory lies."""
-    before = bridges()
     process, folder, pid = start_command()
+    bridge = bridge_of(folder)
     client = APIClient(f"unix://{folder}/docker.sock")
     container = client.create_container(WITH_PYTHON.tag, ["sleep", "1000"])
     client.start(container)
@@ -163,7 +171,7 @@ def test_what_a_killed_run_left_is_swept_by_the_next() -> None:
     assert left_of(folder)
     private.sweep()
     assert left_of(folder) == []
-    assert bridges() == before
+    assert not bridge.exists()
 
 
 @pytest.mark.docker
@@ -181,19 +189,19 @@ def test_a_daemon_that_does_not_start_says_why_and_leaves_nothing(
 ) -> None:
     broken = tmp_path / "bin" / "dockerd"
     broken.parent.mkdir()
-    broken.write_text("#!/bin/sh\necho no such luck >&2\nexit 1\n")
+    broken.write_text('#!/bin/sh\necho "no such luck: $*" >&2\nexit 1\n')
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", f"{broken.parent}:{os.environ['PATH']}")
-    before = bridges()
     with tempfile.TemporaryDirectory(dir="/tmp") as base:  # a socket's path must be short; tmp_path is long
         monkeypatch.setattr(private, "_BASE", Path(base))
         with (
-            pytest.raises(private.PrivateDaemonError, match=r"dockerd did not start(?s:.*)no such luck"),
+            pytest.raises(private.PrivateDaemonError, match=r"dockerd did not start(?s:.*)no such luck") as raised,
             private.private_daemon(),
         ):
             pytest.fail("it started")
         assert list(Path(base).iterdir()) == []
-    assert bridges() == before
+    (bridge,) = re.findall(r"--bridge=(\S+)", str(raised.value))
+    assert not Path("/sys/class/net", bridge).exists()
 
 
 @pytest.mark.docker

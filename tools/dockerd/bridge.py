@@ -32,10 +32,13 @@ def make_bridge() -> str:
     """Make a bridge with a free subnet, and return its name. Raises BridgeError."""
     used = subnets_in_use(Path("/proc/net/route").read_text())
     for subnet in _SUBNETS:
-        name = f"{PREFIX}{subnet.network_address.packed[2]}"
+        number = subnet.network_address.packed[2]
+        name = f"{PREFIX}{number}"
         if Path("/sys/class/net", name).exists() or any(subnet.overlaps(other) for other in used):
             continue
-        if _ip("link", "add", name, "type", "bridge"):
+        # An address of its own: else the bridge takes the lowest of its ports', which changes as containers come and
+        # go, and what the others send to the one that they know is lost.
+        if _ip("link", "add", name, "address", f"02:77:6c:61:6e:{number:02x}", "type", "bridge"):
             continue  # somebody was quicker, or we may not: the end of the loop tells
         address = f"{subnet[1]}/{subnet.prefixlen}"
         problem = _ip("address", "add", address, "dev", name) or _ip("link", "set", name, "up")
