@@ -9,18 +9,20 @@ from .files import size_words
 
 
 class MemoryKills:
-    """How often the kernel has killed in our memory cgroup (of version 1 or 2), and the limit of that cgroup."""
+    """How often the kernel has killed in our memory cgroup (of version 1 or 2), and the limit of that cgroup. `ours`
+    says which one is ours, and below `root` they all are."""
 
-    def __init__(self) -> None:
+    def __init__(self, ours: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup/") -> None:
         self._counter = self._limit = ""
-        with contextlib.suppress(OSError), open("/proc/self/cgroup") as file:
+        with contextlib.suppress(OSError), open(ours) as file:
             for line in file:
                 _, kinds, path = line.rstrip("\n").split(":", 2)
                 if kinds in ("", "memory") and not self._counter:
-                    self._find("/sys/fs/cgroup/" + kinds, path, *_FILES[kinds])
+                    self._find(os.path.join(root, kinds), path, *_FILES[kinds])
 
     def _find(self, root: str, path: str, counter: str, limit: str) -> None:
-        for folder in (root + path, root):  # in a container, its own cgroup is often mounted as the root
+        # In a container, its own cgroup is often mounted as the root
+        for folder in (os.path.join(root, path.lstrip("/")), root):
             if os.path.exists(os.path.join(folder, counter)):
                 self._counter, self._limit = os.path.join(folder, counter), os.path.join(folder, limit)
                 return

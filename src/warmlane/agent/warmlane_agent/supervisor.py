@@ -62,12 +62,13 @@ class Supervisor:
         while self._pipes:
             self._turn()
         kills = self._settings.kills.count()
-        block, trouble = None, None
-        try:
-            block = Block(self._settings, self._call, self._data)
-            self._start(block)
-        except OSError as error:
-            trouble = f"it could not be started: {error}"
+        block, trouble = None, "it was ended before it was started"
+        if self._deadline is None:
+            try:
+                block = Block(self._settings, self._call, self._data)
+                self._start(block)
+            except OSError as error:
+                trouble = f"it could not be started: {error}"
         while self._child and self._status is None and not self._over():
             self._turn()
         self._kill()
@@ -206,12 +207,13 @@ class Supervisor:
             except OSError:
                 self._hang_up()
 
-    def _exit(self, block: Block | None, trouble: str | None, kills: int) -> bytes:
+    def _exit(self, block: Block | None, trouble: str, kills: int) -> bytes:
         code = number = None
         output = b"null"
         fault: str | None = "error"
+        error: str | None = trouble
         if block is None or self._status is None:
-            error = trouble
+            pass  # there was no process
         elif os.WIFSIGNALED(self._status):
             number = os.WTERMSIG(self._status)
             fault, error = "signal", "killed by " + signal_name(number)
