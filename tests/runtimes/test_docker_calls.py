@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from warmlane.errors import RuntimeRefusedError, RuntimeSilentError
+from warmlane.runtimes import docker_calls
 from warmlane.runtimes.docker_address import DockerAddress
 from warmlane.runtimes.docker_calls import Calls
 
@@ -102,8 +103,10 @@ async def test_a_birth_is_not_cut(daemon: Any, calls: Calls, call: str) -> None:
         await exchange.answer(201, {"Id": "abc"})
 
     async def birth() -> None:
-        await (calls.create("wl-1", {"Image": "x"}) if call == "create" else calls.start("wl-1"))
-        ended.set()
+        try:
+            await (calls.create("wl-1", {"Image": "x"}) if call == "create" else calls.start("wl-1"))
+        finally:
+            ended.set()
 
     daemon.script, ended = script, trio.Event()
     async with trio.open_nursery() as nursery:
@@ -115,6 +118,29 @@ async def test_a_birth_is_not_cut(daemon: Any, calls: Calls, call: str) -> None:
             assert not ended.is_set()
             answer.set()
     assert ended.is_set()
+    assert calls.unanswered == {}
+
+
+@pytest.mark.parametrize("call", ["create", "start"])
+async def test_a_cancelled_birth_that_is_never_answered_is_given_up(
+    daemon: Any, calls: Calls, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a create is remembered, for it may still be carried out."""
+    monkeypatch.setattr(docker_calls, "_LAST_CHANCE", 0.05)
+    asked = trio.Event()
+
+    async def script(_exchange: Any) -> None:
+        asked.set()
+        await trio.sleep_forever()
+
+    daemon.script = script
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(*((calls.create, "wl-1", {"Image": "x"}) if call == "create" else (calls.start, "wl-1")))
+            await asked.wait()
+            nursery.cancel_scope.cancel()
+    assert busy_threads() == []
+    assert list(calls.unanswered) == (["wl-1"] if call == "create" else [])
 
 
 async def test_a_birth_that_waits_in_line_is_cancelled_before_it_begins(daemon: Any, calls: Calls) -> None:

@@ -9,6 +9,7 @@ needed is a 500, as is one that came within milliseconds of the pause.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Literal
@@ -50,6 +51,7 @@ _SETTLING = (0.01, 0.05, 0.2, 0.5)  # seconds between tries while the daemon con
 _REMOVING = (0.02, 0.1, 0.5, 1.0, 2.0)  # the same for removals, where a mount or a process may take its time to go
 _POLL = 0.02  # seconds between looks at a removal that somebody else has begun
 _GHOST = 5.0  # seconds for which a creation that was never answered may still happen
+_GLANCE = 5.0  # seconds for a look at what earlier sessions have left, before ours begins
 _STOP_GRACE = 2  # seconds that an image's own server gets between SIGTERM and SIGKILL
 
 _STATES: dict[str, Literal["created", "running", "paused", "dead"]] = {
@@ -74,7 +76,6 @@ class DockerRuntime:
         self._images = Images(calls)
         self._invoker = Invoker(uid=os.getuid(), gid=os.getgid())
         self._births: dict[str, Birth] = {}
-        self._unanswered: set[str] = set()
 
     def vet(self, container: Container) -> str | None:
         if container.image is None:
@@ -103,9 +104,6 @@ class DockerRuntime:
         config = container_config(birth, run_dir, self._invoker, self._images.user_of(image))
         try:
             await self._calls.create(birth.name, config)
-        except RuntimeSilentError:
-            self._unanswered.add(birth.name)
-            raise
         except RuntimeRefusedError as refusal:
             if refusal.status == 404:
                 self._images.forget(image)
@@ -135,10 +133,10 @@ class DockerRuntime:
         if birth is not None and birth.container.port is not None:
             await self._stop(name)
         await self._remove(name)
-        if name in self._unanswered:
-            await trio.sleep(_GHOST)
+        if (given_up := self._calls.unanswered.get(name)) is not None:
+            await trio.sleep(max(0.0, given_up + _GHOST - time.monotonic()))
             await self._remove(name)
-        self._unanswered.discard(name)
+            del self._calls.unanswered[name]
         self._births.pop(name, None)
         self._dirs.drop(name)
 
@@ -236,7 +234,8 @@ async def open_docker(*, session_id: str, owner: str) -> AsyncGenerator[DockerRu
 async def _sweep_run_dirs(calls: Calls) -> None:
     """Removes those of dead sessions whose containers others have removed; the rest go with their containers."""
     if any(owner_is_dead(session.owner) for session in rundir.sessions()):
-        with suppress(RuntimeRefusedError, RuntimeSilentError):  # then the next session does it
+        # If that cannot be, the next session does it.
+        with trio.move_on_after(_GLANCE), suppress(RuntimeRefusedError, RuntimeSilentError):
             there = {_found(about).name for about in await calls.containers(SESSION_LABEL)}
             rundir.sweep(owner_is_dead, lambda path: path.name not in there and read_card(path) is None)
 

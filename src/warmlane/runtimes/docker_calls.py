@@ -2,8 +2,8 @@
 
 Each call holds one socket while it runs. A cancelled call has that socket shut down, which ends its thread at once;
 no thread is ever abandoned. `create` and `start` are the exceptions: the daemon carries them out even if it is hung
-up on, so they run to its answer. Work waits in line by kind, so that a jam of births cannot hold up removals, and
-waiting in line is cancelled at no cost.
+up on, so they run to its answer, for which a cancelled one waits some seconds and no more. Work waits in line by
+kind, so that a jam of births cannot hold up removals, and waiting in line is cancelled at no cost.
 
 Every failure leaves as RuntimeRefusedError (the daemon's own words and its HTTP status) or RuntimeSilentError.
 """
@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
@@ -34,9 +35,8 @@ _BIRTHS = 4  # starts are bound by the CPU: more at once only makes each of them
 _CONTROL = 16
 _CLEANUP = 8
 _PULLS = 3
-_PATIENCE = (
-    60  # seconds without a byte, after which a daemon is taken for silent; the only bound of `create` and `start`
-)
+_PATIENCE = 60  # seconds without a byte, after which a daemon is taken for silent
+_LAST_CHANCE = 2.0  # seconds for the answer to a `create` or `start` that was cancelled
 
 
 class _Wire:
@@ -138,13 +138,26 @@ class Calls:
         self._control = trio.CapacityLimiter(_CONTROL)
         self._cleanup = trio.CapacityLimiter(_CLEANUP)
         self._pulls = trio.CapacityLimiter(_PULLS)
+        self.unanswered: dict[str, float] = {}
+        """The names that a create was sent for without an answer, with the time (`time.monotonic`) when it was given
+        up: such a container may appear later. Whoever has seen to that deletes the entry."""
 
     def close(self) -> None:
         self._client.close()
 
     async def create(self, name: str, config: Mapping[str, Any]) -> None:
         """`config` is the body of the API's `POST /containers/create`. Runs to the daemon's answer."""
-        await self._uncut("create a container", self._births, self._client.create_container_from_config, config, name)
+
+        def run() -> None:
+            try:
+                self._client.create_container_from_config(config, name)
+            except APIError:
+                raise
+            except BaseException:
+                self.unanswered[name] = time.monotonic()
+                raise
+
+        await self._uncut("create a container", self._births, run)
 
     async def start(self, name: str) -> None:
         """Runs to the daemon's answer."""
@@ -204,19 +217,30 @@ class Calls:
 
         await self._cuttable("pull an image", self._pulls, run)
 
-    async def _uncut(self, action: str, limiter: trio.CapacityLimiter, call: Callable[..., Any], *args: Any) -> Any:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        return await trio.to_thread.run_sync(_work, action, _Wire(), call, args, limiter=limiter)
+    async def _uncut(self, action: str, limiter: trio.CapacityLimiter, call: Callable[..., Any], *args: Any) -> None:
+        await self._watched(_cut_later, action, limiter, call, args)
 
     async def _cuttable(self, action: str, limiter: trio.CapacityLimiter, call: Callable[..., Any], *args: Any) -> Any:
-        wire = _Wire()
+        return await self._watched(_cut_at_once, action, limiter, call, args)
+
+    async def _watched(
+        self,
+        cut: Callable[[_Wire, trio.Event], Awaitable[None]],
+        action: str,
+        limiter: trio.CapacityLimiter,
+        call: Callable[..., Any],
+        args: tuple[Any, ...],
+    ) -> Any:
+        wire, ended = _Wire(), trio.Event()
         result, failure = None, None
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cut_when_cancelled, wire)
+            nursery.start_soon(cut, wire, ended)
             try:
                 result = await trio.to_thread.run_sync(_work, action, wire, call, args, limiter=limiter)
             except (RuntimeRefusedError, RuntimeSilentError) as error:
                 failure = error
+            finally:
+                ended.set()
             nursery.cancel_scope.cancel()
         if failure is not None:
             await trio.lowlevel.checkpoint_if_cancelled()  # then the failure is only the echo of our cut
@@ -224,11 +248,20 @@ class Calls:
         return result
 
 
-async def _cut_when_cancelled(wire: _Wire) -> None:
+async def _cut_at_once(wire: _Wire, _ended: trio.Event) -> None:
     try:
         await trio.sleep_forever()
     finally:
         wire.cut()  # at the call's regular end there is no socket on it any more
+
+
+async def _cut_later(wire: _Wire, ended: trio.Event) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        with trio.move_on_after(_LAST_CHANCE, shield=True):
+            await ended.wait()
+        wire.cut()
 
 
 def _work(action: str, wire: _Wire, call: Callable[..., Any], args: tuple[Any, ...]) -> Any:
