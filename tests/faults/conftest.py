@@ -47,6 +47,8 @@ def _golden(*lanes: Any, cap: int = 10, ends: RunStatus = "completed", blocks: A
     return Golden(plan=plan, blocks={"a": sleeps(0.2), **(blocks or {})}, cap=cap, ends=ends)
 
 
+OTHER = Block(command=("x",), container=Container(image="other"))
+
 GOLDEN = {
     "sequential": _golden(["a"], ["b"], ["c"], blocks={"b": sleeps(0.3, {"n": 1})}),
     "wide": _golden(["a"], ["b", "c", "d", "e"], ["f"], cap=3, blocks={"c": ignores_sigterm(0.7), "d": sleeps(0.4)}),
@@ -56,9 +58,7 @@ GOLDEN = {
     "time-outs": _golden(
         ["a", "b"], ["c"], failure_mode="lenient", b=Block(command=("x",), timeout=0.1), blocks={"b": sleeps(9)}
     ),
-    "two-kinds": _golden(
-        ["a", "b"], ["c", "d"], cap=1, **{i: Block(command=("x",), container=Container(image="other")) for i in "bd"}
-    ),
+    "two-kinds": _golden(["a", "b"], ["c", "d"], cap=1, b=OTHER, d=OTHER),
 }
 
 
