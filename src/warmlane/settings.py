@@ -20,6 +20,8 @@ class Graces:
     """For the runtime's word that a container is gone; after it the container is QUARANTINED."""
     pull: float = 60.0
     """For the next word of a pull, and of a look for an image; after it the host counts as silent."""
+    birth: float = 60.0
+    """For the host to create and start a container, its place in the host's line included; after it, it is silent."""
     health: float = 30.0
     """For the first healthy answer of a started or woken container."""
 

@@ -171,7 +171,10 @@ class Keeper:
     async def _bring_up(self, slot: Slot) -> None:
         await self._prepare(slot)
         slot.awaited_since = trio.current_time()
-        await self._create_and_start(slot)
+        with trio.move_on_after(self._graces.birth) as bound:
+            await self._create_and_start(slot)
+        if bound.cancelled_caught:
+            raise RuntimeSilentError("create and start a container", f"none within {self._graces.birth:g} s")
         await self._healthy(slot)
 
     async def _thaw(self, slot: Slot) -> None:
