@@ -12,7 +12,7 @@ import socket
 import time
 from _operator import _compare_digest  # pyright: ignore[reportPrivateUsage] - hmac's own; hmac would load OpenSSL
 
-from .files import size_words
+from .files import shut_down, size_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,11 +99,7 @@ class Door:
         head += f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         try:
             os.write(fd, head.encode() + body)
-            sock = socket.socket(fileno=fd)
-            try:
-                sock.shutdown(socket.SHUT_WR)
-            finally:
-                sock.detach()
+            shut_down(fd)
         except OSError:
             self._drop(fd)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 
 
 def drain(fd: int) -> None:
@@ -11,6 +12,15 @@ def drain(fd: int) -> None:
     with contextlib.suppress(BlockingIOError):
         while os.read(fd, 4096):
             pass
+
+
+def shut_down(fd: int) -> None:
+    """Says on a connection that nothing more comes. Raises OSError if it is broken."""
+    sock = socket.socket(fileno=fd)
+    try:
+        sock.shutdown(socket.SHUT_WR)
+    finally:
+        sock.detach()
 
 
 def write_all(fd: int, data: bytes) -> None:

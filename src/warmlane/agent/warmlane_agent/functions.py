@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 ERROR_LIMIT = 4000
+CO_VARARGS, CO_COROUTINE, CO_ASYNC_GENERATOR = 0x04, 0x80, 0x200  # as in inspect
 
 
 class UnfitError(Exception):
@@ -23,7 +24,7 @@ class UnfitError(Exception):
 
 def load(module: str, workspace: str | None) -> None:
     """Imports a module, in a process that becomes an ordinary Python program for it. Raises what the import does."""
-    if module in sys.modules and "inspect" in sys.modules:
+    if module in sys.modules:
         return  # a zygote has done it
     import types
 
@@ -37,7 +38,6 @@ def load(module: str, workspace: str | None) -> None:
     extra = [workspace] if workspace else []
     sys.path[:0] = extra + [entry for entry in os.environ.get("PYTHONPATH", "").split(":") if entry]
     __import__(module)
-    __import__("inspect")  # calling needs it, and here it is imported once for all blocks
 
 
 def run(
@@ -69,8 +69,6 @@ def run(
 
 
 def _call(target: str, data: bytes) -> Any:
-    import inspect
-
     module, _, path = target.partition(":")
     function: Any = sys.modules[module]
     for name in path.split("."):
@@ -79,13 +77,24 @@ def _call(target: str, data: bytes) -> Any:
         function = getattr(function, name)
     if not callable(function):
         raise UnfitError(f"'{target}' is not a function")
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+    code = function.__code__ if type(function) is type(_call) else None
+    if code and code.co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR):
         raise UnfitError(f"'{target}' is a coroutine function; give a plain one that runs it")
-    takes = True
-    with contextlib.suppress(ValueError, TypeError):  # some builtins do not tell
-        kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
-        takes = any(kind in (kind.POSITIONAL_ONLY, kind.POSITIONAL_OR_KEYWORD, kind.VAR_POSITIONAL) for kind in kinds)
+    if code and not hasattr(function, "__wrapped__"):
+        takes = code.co_argcount > 0 or code.co_flags & CO_VARARGS
+    else:
+        takes = _takes_input(function)
     return function(json.loads(data)) if takes else function()
+
+
+def _takes_input(function: Any) -> bool:
+    """For what is no plain function: it takes time to import what can tell."""
+    import inspect
+
+    with contextlib.suppress(ValueError, TypeError):  # some builtins do not
+        kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
+        return any(kind in (kind.POSITIONAL_ONLY, kind.POSITIONAL_OR_KEYWORD, kind.VAR_POSITIONAL) for kind in kinds)
+    return True
 
 
 def _hand_in(value: Any, verdict: Callable[[str, str], None], output: Callable[[bytes], None]) -> int:

@@ -19,7 +19,7 @@ import signal
 import time
 
 from .block import Block
-from .files import drain
+from .files import drain, shut_down
 from .lines import Lines
 from .processes import adopt_orphans, signal_below, signal_name, wakeup
 
@@ -81,6 +81,8 @@ class Supervisor:
             block.remove()
         while self._out and not self._over():
             self._turn()
+        with contextlib.suppress(OSError):
+            shut_down(self._descriptors[0])  # the end of this process takes milliseconds more
         with contextlib.suppress(OSError):
             os.write(self._descriptors[1], b".")
         os._exit(0)
