@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from warmlane.cli.faces import Face, JsonFace, PlainFace
+from warmlane.cli.face import Face
+from warmlane.cli.faces import JsonFace, PlainFace
 from warmlane.cli.live import LiveFace
 from warmlane.cli.outlet import Outlet
 from warmlane.events import BlockLog, Envelope, Event, PullProgress

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warmlane.errors import PlanError
-from warmlane.plan.documents import LARGEST, DocumentError, parse_json, parse_toml, parse_yaml
+from warmlane.plan.documents import LARGEST, parse_json, parse_toml, parse_yaml
 from warmlane.plan.read import load_plan, read_plan
+from warmlane.plan.values import DocumentError
 
 JSON = '{"name": "n", "blocks": {"a": {"command": ["echo", "ü"], "timeoutMs": 1500}}, "lanes": ["a"]}'
 YAML = """

@@ -17,7 +17,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.segment import Segment
 
-from warmlane.cli.faces import Face
+from warmlane.cli.face import Face
 from warmlane.cli.lines import RunLines
 from warmlane.cli.outlet import Outlet
 from warmlane.events import Envelope

@@ -16,17 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from warmlane.plan.plain import quote
-from warmlane.plan.values import DEEPEST, object_of
+from warmlane.plan.values import DEEPEST, TOO_DEEP, TOO_LONG, DocumentError, object_of
 
 LARGEST = 1024 * 1024
 """Bytes. A plan of a thousand blocks has about a tenth of it."""
-
-TOO_DEEP = f"is nested deeper than {DEEPEST} levels"
-TOO_LONG = "a number has too many digits"  # Python refuses to read more than 4300, and nothing else of what is JSON
-
-
-class DocumentError(ValueError):
-    """Why there are no values to be had from this file or text, as one sentence."""
 
 
 def load(path: Path) -> Any:

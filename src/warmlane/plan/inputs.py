@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from warmlane.errors import PlanError
-from warmlane.plan.documents import DocumentError, parse_json
+from warmlane.plan.documents import parse_json
 from warmlane.plan.model import REQUIRED, Input, InputType, WorkflowPlan
 from warmlane.plan.paths import Finding, hint, problems_in_order
 from warmlane.plan.plain import kind, quote
-from warmlane.plan.values import walk
+from warmlane.plan.values import DocumentError, walk
 
 _TYPES: Mapping[InputType, tuple[type, ...]] = {
     "string": (str,),

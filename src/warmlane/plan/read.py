@@ -17,7 +17,7 @@ from warmlane.plan.model import WorkflowPlan
 from warmlane.plan.paths import problems_in_order
 from warmlane.plan.plain import is_object
 from warmlane.plan.shape import shape
-from warmlane.plan.values import walk
+from warmlane.plan.values import DocumentError, walk
 
 
 def load_plan(path: str | os.PathLike[str]) -> WorkflowPlan:
@@ -28,7 +28,7 @@ def load_plan(path: str | os.PathLike[str]) -> WorkflowPlan:
     file = Path(path)
     try:
         document = documents.load(file)
-    except documents.DocumentError as error:
+    except DocumentError as error:
         raise PlanError([Problem("$", str(error))], source=str(file)) from None
     return read_plan(document, folder=file.absolute().parent, source=str(file))
 

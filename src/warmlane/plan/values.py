@@ -17,6 +17,14 @@ from warmlane.plan.plain import is_array, is_object, kind, show
 DEEPEST = 32
 """The document itself is level 1."""
 
+TOO_DEEP = f"is nested deeper than {DEEPEST} levels"
+TOO_LONG = "a number has too many digits"  # Python refuses to read more than 4300, and nothing else of what is JSON
+
+
+class DocumentError(ValueError):
+    """Why there are no values to be had from this file or text, as one sentence."""
+
+
 _LARGEST = 10**4000
 """Python refuses to write an integer of more than 4300 digits as text."""
 

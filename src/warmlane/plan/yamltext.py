@@ -13,8 +13,7 @@ from typing import Any
 
 import yaml
 
-from warmlane.plan.documents import TOO_DEEP, TOO_LONG, DocumentError
-from warmlane.plan.values import DEEPEST, object_of
+from warmlane.plan.values import DEEPEST, TOO_DEEP, TOO_LONG, DocumentError, object_of
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")

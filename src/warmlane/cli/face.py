@@ -1,0 +1,43 @@
+"""What every face of a run is: it hears events, and puts text into outlets, which never blocks.
+
+A face is a context manager: left, it has put all that it has to say.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from warmlane.cli.outlet import Outlet
+from warmlane.events import Envelope
+from warmlane.session import Session
+from warmlane.terminal import visible
+
+
+class Face:
+    """What all faces share: notices go to stderr, and there is nothing to refresh."""
+
+    def __init__(self, out: Outlet, err: Outlet) -> None:
+        self.out, self.err = out, err
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def begin(self, session: Session) -> None:
+        """Hears which session the events will be of."""
+
+    def take(self, envelope: Envelope) -> None:
+        """Shows one event."""
+        raise NotImplementedError
+
+    def notice(self, text: str) -> None:
+        """Says something about the program itself."""
+        self.err.put("".join(f"warmlane: {visible(line)}\n" for line in text.split("\n")))
+
+    async def keep_fresh(self) -> None:
+        """Redraws, until cancelled, what changes with time alone."""
