@@ -199,6 +199,9 @@ class Model:
         self.host.regain_sight()
         await trio.sleep(300)
         self.compare()
+        for record in self.status().containers:
+            really = "paused" if record.phase == "dormant" else "running"
+            assert record.name in self.host.names(really), record
         while any(one.waits or one.holds for one in self.wanted):
             assert any(one.holds for one in self.wanted), "who waits is served when nobody holds anything"
             await self.do_release(0, at_once=False)
@@ -206,11 +209,19 @@ class Model:
             self.compare()
         while self.warm_orders:
             await self.do_cool(0)
+        await self.do_acquire("red")
+        await trio.sleep(5)
+        last = self.holder(0)
+        assert last is not None
+        assert last.lease is not None
+        await self.do_release(0, at_once=False)
         await trio.sleep(1)
         for record in self.status().containers:
             assert record.phase == "dormant", record
             assert record.name in self.host.names("paused")
-        await trio.sleep(DORMANCY)
+        await trio.sleep(DORMANCY - 2)
+        assert last.lease.name in self.host.names("paused"), "its time is not up"
+        await trio.sleep(3)
         assert self.status().containers == ()
         assert self.host.names() == []
 
@@ -244,7 +255,7 @@ async def perform(cap: int, pace: Pace, program: list[tuple[Any, ...]], rest: bo
     assert witness.broken == []
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=800, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     cap=st.integers(1, 4),
     pace=st.sampled_from([Pace(), INSTANT]),

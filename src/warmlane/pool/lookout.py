@@ -34,8 +34,8 @@ _DOUBTS: Mapping[str, frozenset[State]] = {
     "died": _AT_REST | _MOVING,
     "removed": _AT_REST | _MOVING,
     "resync": _AT_REST | _MOVING,
-    "paused": _AWAKE | _MOVING,
-    "unpaused": _MOVING | {State.DORMANT},
+    "paused": _AWAKE | {State.WAKING},
+    "unpaused": frozenset({State.PAUSING, State.DORMANT}),
 }
 """In which states a sighting is not what we have done ourselves."""
 
