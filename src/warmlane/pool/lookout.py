@@ -2,16 +2,18 @@
 
 A sighting is a hint, and our own calls echo among them: one that does not fit what we believe puts the container in
 doubt, and then the host is asked. Who has died is given up; who was frozen while in use is thawed, who was thawed in
-its sleep is frozen again. While the host does not answer, the doubt stays, and it is asked again.
+its sleep is frozen again. While the host does not answer, the doubt stays, and it is asked again; also,
+a few times, if its list does not fit the sighting: Docker tells of a pause before its list does.
 
 Cancellation: tasks of the pool; nothing to undo.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import trio
+from attrs import frozen
 
 from warmlane.errors import WarmlaneError
 from warmlane.life.table import State
@@ -38,6 +40,15 @@ _DOUBTS: Mapping[str, frozenset[State]] = {
     "unpaused": frozenset({State.PAUSING, State.DORMANT}),
 }
 """In which states a sighting is not what we have done ourselves."""
+_FITTING = {"paused": "paused", "unpaused": "running"}
+
+
+@frozen
+class _Doubt:
+    """What was sighted, and how often it may be looked again for a list that fits it."""
+
+    kind: str
+    looks: int = 4
 
 
 class Lookout:
@@ -59,7 +70,7 @@ class Lookout:
         self._graces = graces
         self._nursery = nursery
         self._lost = lost
-        self._doubtful: set[str] = set()
+        self._doubtful: dict[str, _Doubt] = {}
         self._news = trio.Event()
 
     async def watch(self) -> None:
@@ -74,7 +85,7 @@ class Lookout:
         states = _DOUBTS.get(sighting.kind, frozenset())
         for slot in self._board:
             if (sighting.kind == "resync" or slot.name == sighting.name) and slot.life.state in states:
-                self._doubtful.add(slot.name)
+                self._doubtful[slot.name] = _Doubt(sighting.kind)
         if self._doubtful:
             self._news.set()
 
@@ -84,28 +95,30 @@ class Lookout:
             self._news = trio.Event()
             pause = FIRST_PAUSE
             while self._doubtful:
-                names, self._doubtful = sorted(self._doubtful), set()
-                self._doubtful.update(await self._look_at(names))
+                doubts, self._doubtful = self._doubtful, {}
+                self._doubtful = await self._look_at(doubts) | self._doubtful
                 if self._doubtful:
                     await trio.sleep(pause)
                     pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _look_at(self, names: Iterable[str]) -> set[str]:
-        """Looks, and acts on what it sees. Returns the names that are in doubt still."""
-        slots = [slot for name in names if (slot := self._board.get(name)) is not None]
-        moving = {slot.name for slot in slots if slot.life.state in _MOVING}
+    async def _look_at(self, doubts: Mapping[str, _Doubt]) -> dict[str, _Doubt]:
+        """Looks, and acts on what it sees. Returns what is in doubt still."""
+        slots = [slot for name in doubts if (slot := self._board.get(name)) is not None]
+        left = {slot.name: doubts[slot.name] for slot in slots if slot.life.state in _AT_REST | _MOVING}
         resting = [slot for slot in slots if slot.life.state in _AT_REST]
-        doubtful = {slot.name for slot in resting}
         if resting:
             with trio.move_on_after(self._graces.settle):
                 try:
                     found = {found.name: found for found in await self._runtime.owned()}
                     for slot in resting:
-                        await self._judge(slot, found.get(slot.name))
-                        doubtful.discard(slot.name)
+                        seen = found.get(slot.name)
+                        await self._judge(slot, seen)
+                        doubt = left.pop(slot.name)
+                        if seen is not None and seen.state != _FITTING.get(doubt.kind, seen.state) and doubt.looks:
+                            left[slot.name] = _Doubt(doubt.kind, doubt.looks - 1)
                 except WarmlaneError:
                     pass  # the host does not answer; asked again
-        return doubtful | moving
+        return left
 
     async def _judge(self, slot: Slot, found: Found | None) -> None:
         if found is None or found.state not in ("running", "paused"):

@@ -1,0 +1,134 @@
+"""A daemon that refuses, hangs, breaks connections and lies: every kind of call, one at a time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import trio
+from attrs import evolve
+
+from dockerd.proxy import KINDS, Fault, Proxy
+from warmlane.errors import LeftBehindError
+from warmlane.records import ContainerRecord
+from warmlane.runtimes.docker import open_docker
+from warmlane.runtimes.owner import owner_label
+from warmlane.runtimes.sweep import sweep
+
+pytestmark = pytest.mark.docker
+
+FAULTS = {
+    "500": Fault(500),
+    "500 after": Fault(500, carried_out=True),
+    "hangs": Fault("hang"),
+    "hangs after": Fault("hang", carried_out=True),
+    "reset": Fault("cut"),
+    "reset after": Fault("cut", carried_out=True),
+    "slow": Fault(wait=1.0),
+}
+BOUND = 40.0
+"""Seconds for three runs with a fault in one of them: what the graces add up to, and some."""
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+async def test_each_kind_of_call_may_fail_twice(yard: Any, proxies: Any, fault: Fault) -> None:
+    """The run succeeds, or its blocks say why not; the next one succeeds; nothing is left. All kinds side by side."""
+
+    async def suffer(kind: str) -> None:
+        async with proxies() as proxy, yard.session(proxy.url) as session:
+            proxy.order(kind, fault, times=2)
+            for _ in range(2):
+                report = await session.run(yard.small)
+                assert len(report.results) == 3
+                assert all(result.error for result in report.results if result.status != "succeeded"), report
+                with trio.move_on_after(2.0):
+                    await yard.until(session, all_dormant)
+            proxy.clear()
+            report = await session.run(yard.small)
+            assert [result.error for result in report.results] == [None] * 3, (kind, report)
+        assert proxy.calls[kind] > 0
+
+    with trio.fail_after(BOUND):
+        async with trio.open_nursery() as nursery:
+            for kind in KINDS:
+                nursery.start_soon(suffer, kind)
+
+
+@pytest.mark.parametrize("lie", [204, 404])
+async def test_a_removal_that_is_a_lie_is_looked_through(yard: Any, proxy: Proxy, lie: int) -> None:
+    async with yard.session(proxy.url) as session:
+        await session.run(yard.small)
+        proxy.order("remove", Fault(lie), times=4)
+
+
+async def test_a_forgotten_container_is_replaced_and_removed(yard: Any, proxy: Proxy) -> None:
+    """The daemon denies that containers exist which it has."""
+    async with yard.session(proxy.url) as session:
+        await session.run(yard.small)
+        proxy.order("inspect", Fault(404), times=2)
+        proxy.order("unpause", Fault(404), times=2)
+        assert (await session.run(yard.small)).status == "completed"
+        proxy.clear()
+
+
+async def test_a_create_that_is_carried_out_when_nobody_waits_any_more(yard: Any, proxy: Proxy) -> None:
+    """It is given up after 2.3 seconds, and removed in vain; then it appears, and is removed all the same."""
+    proxy.order("create", Fault("hang", carried_out=True, wait=4.0), times=2)
+    async with yard.session(proxy.url, graces=evolve(yard.graces, birth=0.3)) as session:
+        await session.run(yard.small)
+        await yard.until(session, lambda containers: "stopping" not in [container.phase for container in containers])
+        assert set(yard.containers(session.id)) == {f"['/{each.name}']" for each in session.pool_status().containers}
+
+
+async def test_a_name_that_is_in_use_already(yard: Any, proxy: Proxy) -> None:
+    """The daemon has made the container, and broken the connection before it said so; the next try finds its name."""
+    proxy.order("create", Fault("cut", carried_out=True), times=1)
+    async with yard.session(proxy.url) as session:
+        assert (await session.run(yard.small)).status == "completed"
+
+
+async def test_what_cannot_be_removed_is_named_and_found_again(yard: Any, proxy: Proxy, docker_url: str) -> None:
+    """And it is quarantined until then; the janitor of a live session removes it as soon as the daemon lets him."""
+    graces = evolve(yard.graces, remove=1.0)
+    proxy.order("pause", Fault(500), times=math.inf)  # so that they are to be removed
+    proxy.order("remove", Fault(500), times=math.inf)
+    async with yard.session(proxy.url, graces=graces) as session:
+        await session.run(yard.plan({"a": ["true"]}))
+        await yard.until(session, lambda containers: [each.state for each in containers] == ["quarantined"])
+        proxy.clear()
+        await yard.until(session, lambda containers: containers == ())
+
+    proxy.order("remove", Fault(500), times=math.inf)
+    with pytest.raises(LeftBehindError) as caught:
+        async with yard.session(proxy.url, graces=graces) as session:
+            await session.run(yard.plan({"a": ["true"]}))
+    (name,) = caught.value.names
+    assert yard.containers(session.id) == [f"['/{name}']"]
+    async with open_docker(session_id="after", owner=owner_label()) as runtime:
+        assert (await sweep(runtime, ended=session.id)).removed == (name,)
+
+
+async def test_what_happens_while_the_events_are_cut_is_noticed(yard: Any, proxy: Proxy) -> None:
+    async with yard.session(proxy.url) as session:
+        await session.run(yard.small)
+        await yard.until(session, all_dormant)
+        proxy.order("events", Fault(500), times=3)
+        proxy.cut_streams()
+        for container in session.pool_status().containers:
+            yard.client.remove_container(container.name, force=True)
+        await yard.until(session, lambda containers: containers == ())
+        assert (await session.run(yard.small)).status == "completed"
+
+
+async def test_broken_connections_do_not_hurt_running_blocks(yard: Any, proxy: Proxy) -> None:
+    async with yard.session(proxy.url) as session:
+        execution = session.start(yard.plan({"a": ["sleep", "1"], "b": ["sleep", "1"]}))
+        await yard.until(session, lambda containers: [each.phase for each in containers] == ["running"] * 2)
+        proxy.cut_streams()
+        assert (await execution.wait()).status == "completed"
+        await yard.until(session, all_dormant)
+
+
+def all_dormant(containers: tuple[ContainerRecord, ...]) -> bool:
+    return bool(containers) and {container.phase for container in containers} == {"dormant"}
