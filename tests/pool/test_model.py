@@ -20,7 +20,7 @@ from warmlane.events import ContainerStateChanged, PoolStatus
 from warmlane.plan.model import Container
 from warmlane.pool import Lease, Pool, open_pool
 from warmlane.pool.lease import WarmOrder
-from warmlane.runtimes.fake_box import INSTANT, Pace
+from warmlane.runtimes.fake_box import INSTANT, BoxState, Pace
 from warmlane.runtimes.fake_faults import Fault, fails_after, fails_before, hangs, refused, slow
 from warmlane.runtimes.fake_host import FakeHost, open_fake_host
 from warmlane.settings import Settings
@@ -200,7 +200,7 @@ class Model:
         await trio.sleep(300)
         self.compare()
         for record in self.status().containers:
-            really = "paused" if record.phase == "dormant" else "running"
+            really: BoxState = "paused" if record.phase == "dormant" else "running"
             assert record.name in self.host.names(really), record
         while any(one.waits or one.holds for one in self.wanted):
             assert any(one.holds for one in self.wanted), "who waits is served when nobody holds anything"
