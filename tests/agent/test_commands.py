@@ -222,8 +222,11 @@ def test_a_broken_pipe_kills_as_it_should(agent: Any) -> None:
 
 
 def test_blocks_run_side_by_side(agent: Any, wait_until: Callable[[Callable[[], bool]], None]) -> None:
-    streams = [agent.start("sh", "-c", f"echo {number}; sleep 0.2; echo {number}") for number in range(10)]
+    go = agent.folder / "go"
+    script = f"echo $0; while [ ! -e {go} ]; do sleep 0.01; done; echo $0"
+    streams = [agent.start("sh", "-c", script, str(number)) for number in range(10)]
     assert agent.health()["runs"] == 10
+    go.touch()
     for number, stream in enumerate(streams):
         assert stream.end().text() == [str(number)] * 2
     wait_until(lambda: not agent.below())

@@ -1,8 +1,8 @@
 """The engine's end of the wire to an agent (`protocol.Agent` over HTTP), and to an image's own service.
 
-Every request has a connection of its own, closed with it: a frozen container must not hold any, and httpx's pool,
-which does not survive a cancellation while requests wait in it, never has anything that waits. There is nothing to
-be closed, so an `HttpAgent` may be made wherever one is needed.
+Every request has a connection and a pool of its own, closed with it: a frozen container must not hold any, and httpx's
+pool does not survive a cancellation while requests wait in it. There is nothing to be closed, so an `HttpAgent` may be
+made wherever one is needed.
 
 An agent lives with the code of strangers, and is not trusted: nothing that it sends can take more memory than the
 limit on outputs allows, or bring in what JSON cannot say again (NaN, lone surrogates).
@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 import httpx
+import trio
 
 from warmlane.agent.protocol import BlockCall, Exit, LogLine, Response
 from warmlane.errors import ContainerLostError
@@ -35,6 +36,7 @@ RESPONSE_LIMIT = 16 * 1024 * 1024
 
 _LOG_LIMIT = 6 * 1024 * 1024  # a piece of 1 MiB, each byte of it escaped
 _MARGIN = 1024 * 1024  # for what stands around an output
+_CLOSING = 1.0  # seconds to close a socket in, which does not wait for anything
 _FAULTS = ("error", "signal", "bad-output", "oom", None)
 
 
@@ -47,9 +49,7 @@ class HttpAgent:
         self._name = name or address
         self._token = {"Authorization": f"Bearer {token}"}
         self._url = httpx.URL("http://localhost" if uds else f"http://{place}")
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        transport = httpx.AsyncHTTPTransport(uds=uds, limits=limits, verify=_no_tls(), trust_env=False)
-        self._client = httpx.AsyncClient(transport=transport, timeout=None, trust_env=False)  # noqa: S113 - see above
+        self._uds = uds
 
     async def health(self) -> None:
         async with self._ask("GET", "/health", self._token) as response:
@@ -110,12 +110,14 @@ class HttpAgent:
             plain["Content-Length"] = str(len(content))
         request = httpx.Request(method, url, headers=plain, stream=_Body(content or b""))
         request.headers.update(headers)
-        with self._lost():
-            response = await self._client.send(request, stream=True)
-            try:
-                yield response
-            finally:
-                await response.aclose()
+        # A pool for each: one that is cancelled before it has sent anything forgets to close its connection
+        transport = httpx.AsyncHTTPTransport(uds=self._uds, verify=_no_tls(), trust_env=False)
+        try:
+            with self._lost():
+                yield await transport.handle_async_request(request)
+        finally:
+            with trio.move_on_after(_CLOSING, shield=True):
+                await transport.aclose()
 
     @contextmanager
     def _lost(self) -> Generator[None]:
@@ -159,7 +161,7 @@ async def _read_through(response: httpx.Response, take: Callable[[bytes], None])
                     take(chunk)
             except _NonsenseError as error:
                 refused = error
-                await response.aclose()
+                await response.aclose()  # which makes the next read fail
     except httpx.HTTPError:
         if refused is None:
             raise
