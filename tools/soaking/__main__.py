@@ -47,8 +47,9 @@ def tell(played: Played) -> None:
 
 
 def faults(arguments: list[str]) -> int:
-    """Runs tests/faults with every k, where the suite takes samples. The arguments are pytest's."""
-    command = [sys.executable, "-P", "-m", "pytest", f"--rootdir={ROOT}", str(ROOT / "tests" / "faults"), *arguments]
+    """Runs tests/faults/test_every_* with every k, where the suite takes samples. The arguments are pytest's."""
+    tests = sorted(map(str, (ROOT / "tests" / "faults").glob("test_every_*.py")))
+    command = [sys.executable, "-P", "-m", "pytest", f"--rootdir={ROOT}", *tests, *arguments]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, "WARMLANE_TEST_EVERY": "1"}, check=False).returncode
 
 
