@@ -119,6 +119,9 @@ class Container:
         return hashlib.sha256(encode(document).encode()).hexdigest()[:12]
 
 
+_SILENT = Container()
+
+
 @frozen(kw_only=True)
 class Request:
     """An HTTP request to the image's own service. `body` is sent as JSON; status 400 and above is a failure."""
@@ -204,7 +207,13 @@ class WorkflowPlan:
 
     def container_of(self, block_id: str) -> Container:
         """What the block's container is made from: its own words over the plan's, transport `tcp` if none says."""
-        return self.blocks[block_id].container.over(self.container).over(Container(transport="tcp"))
+        own = self.blocks[block_id].container
+        # Most blocks say nothing, and share one: a specification is hashed once, not once for each block.
+        return self._shared_container if own == _SILENT else own.over(self._shared_container)
+
+    @cached_property
+    def _shared_container(self) -> Container:
+        return self.container.over(Container(transport="tcp"))
 
     def failure_mode_of(self, lane: ParallelLane) -> FailureMode:
         """The lane's own mode, or the plan's."""
