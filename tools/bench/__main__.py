@@ -16,7 +16,7 @@ from typing import Any
 
 import trio
 
-from bench.conditions import conditions
+from bench.conditions import conditions, load
 from bench.ground import Ground
 from bench.measures import MEASURES, Measure
 from bench.raw import raw_host
@@ -72,6 +72,7 @@ def _measure(url: str, names: list[str], *, quick: bool) -> dict[str, Any]:
     for what in left:
         say(f"left behind: {what}")
     figures.append(Figure(name="left behind", unit="things", sample=Sample([len(left)]), promises=(all_at_most(0),)))
+    about["loadAfter"] = load()
     return {"conditions": about, "figures": [figure.document() for figure in figures], "failed": failed}
 
 

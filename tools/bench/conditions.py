@@ -22,9 +22,14 @@ def conditions(docker: RawDocker) -> dict[str, Any]:
         "python": platform.python_version(),
         "docker": version["Version"],
         "dockerApi": version["ApiVersion"],
-        "load": [round(value, 2) for value in os.getloadavg()],
+        "load": load(),
         "commit": _commit(),
     }
+
+
+def load() -> list[float]:
+    """How many processes have wanted a processor, over the last 1, 5 and 15 minutes."""
+    return [round(value, 2) for value in os.getloadavg()]
 
 
 def _cpu() -> str | None:
