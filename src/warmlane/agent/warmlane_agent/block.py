@@ -32,7 +32,8 @@ class Block:
         self._folder = os.open(self._home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # whatever takes its place
 
     def start(self, outputs: list[int], close: list[int]) -> int:
-        """Starts its process, whose stdout and stderr are `outputs`; it closes `close`. Returns the pid."""
+        """Starts its process, whose stdin is its supervisor's (nothing), and stdout and stderr are `outputs`; it closes
+        `close`. Returns the pid."""
         for name in ("work", "tmp"):
             os.mkdir(self._path(name), 0o700)
         write_new(self._path("input.json"), self._data)
@@ -56,10 +57,9 @@ class Block:
     def _run(self, outputs: list[int], close: list[int]) -> NoReturn:
         os.setsid()
         default_signals()
-        null = os.open(os.devnull, os.O_RDONLY)
-        for place, fd in enumerate([null, *outputs]):
+        for place, fd in enumerate(outputs, 1):
             os.dup2(fd, place)
-        for fd in {null, *outputs, self._folder, *close}:
+        for fd in (*outputs, self._folder, *close):
             os.close(fd)
         os.chdir(self._path("work"))
         os.environ.update(

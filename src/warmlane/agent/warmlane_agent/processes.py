@@ -13,14 +13,24 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
+
+
+class _Kernel:
+    """What Python has no function for; loaded once, by the agent, for all that are forked from it."""
+
+    prctl: Any = None
+
+
 def adopt_orphans() -> None:
     """Makes this process the parent of every orphan below it, and keeps them from becoming another user."""
-    import ctypes
+    if _Kernel.prctl is None:
+        import ctypes
 
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    if prctl(36, 1, 0, 0, 0):  # PR_SET_CHILD_SUBREAPER
-        raise OSError(ctypes.get_errno(), "cannot become a subreaper")
-    prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS: what sudo starts could not be killed
+        _Kernel.prctl = ctypes.CDLL(None).prctl
+        _Kernel.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)  # what sudo starts could not be killed
+    if _Kernel.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError("the kernel does not let us adopt orphans")
 
 
 def fork(function: Callable[..., Any], *args: Any) -> int:
