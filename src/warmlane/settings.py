@@ -23,7 +23,9 @@ class Graces:
     birth: float = 60.0
     """For the host to create and start a container, its place in the host's line included; after it, it is silent."""
     health: float = 30.0
-    """For the first healthy answer of a started or woken container."""
+    """For the first healthy answer of a started container."""
+    wake: float = 10.0
+    """For a frozen container to thaw and answer; after it, another one takes its place."""
 
 
 @frozen(kw_only=True)

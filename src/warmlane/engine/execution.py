@@ -197,8 +197,8 @@ class Execution:
         for lane in self.plan.lanes:
             self._fill_in(lane, "earlier-failure" if self._failed else self._why())
         used = tuple(self._used)
-        graces = self._settings.graces  # a pause that fails within the one ends in a removal within the other
-        with trio.move_on_after(graces.settle + graces.remove, shield=True):
+        graces = self._settings.graces  # the longest way: a slow wake, a pause that fails, a removal
+        with trio.move_on_after(graces.wake + 2 * graces.settle + graces.remove, shield=True):
             if self._cancelled_at is not None:
                 await self._pool.settled(used)
         now = trio.current_time()

@@ -99,7 +99,7 @@ class Keeper:
                     if slot.at(State.DORMANT):
                         await self._freeze(slot)
                     else:
-                        await self._unfreeze(slot)
+                        await self._thaw(slot)
                 except WarmlaneError as said:
                     error = said
         if error is not None and slot.life.state in states:
@@ -178,12 +178,9 @@ class Keeper:
         await self._healthy(slot)
 
     async def _thaw(self, slot: Slot) -> None:
-        await self._unfreeze(slot)
-        await self._healthy(slot)
-
-    async def _unfreeze(self, slot: Slot) -> None:
-        with trio.move_on_after(self._graces.health) as bound:
+        with trio.move_on_after(self._graces.wake) as bound:
             await self._runtime.unpause(slot.name)
+            await wait_healthy(self._runtime, self._runtime.agent(slot.name), self._birth(slot))
         if bound.cancelled_caught:
             raise NeverHealthyError(slot.name, slot.container.image, "it could not be woken in time")
 

@@ -24,12 +24,12 @@ from warmlane.errors import LeftBehindError
 from warmlane.plan.model import WorkflowPlan
 from warmlane.runtimes.fake_host import FakeHost, open_fake_host
 from warmlane.session import Session, open_session
-from warmlane.settings import Settings
+from warmlane.settings import Graces, Settings
 from warmlane.simulation.drawing import Act, Scenario, draw_scenario
 from warmlane.simulation.host import WatchedRuntime
 from warmlane.simulation.seeding import run_seeded
 from warmlane.simulation.weather import RATES, Weather
-from warmlane.simulation.witness import GRACES, Ended, Witness, says_it_all
+from warmlane.simulation.witness import Ended, Witness, says_it_all
 
 EPOCH = 1_767_225_600.0
 PATIENCE = 4_000.0
@@ -39,7 +39,8 @@ QUIET = 250.0
 LEAVING = 150.0
 """Simulated seconds in which a session is left: calls that cannot be cut, and two tries of each removal."""
 FOREVER = 100_000.0
-SETTLING = 2 * GRACES.settle + GRACES.remove + 1.0
+GRACES = Graces()
+SETTLING = GRACES.wake + 2 * GRACES.settle + GRACES.remove + 1.0
 """Simulated seconds from a cancellation until the run has settled: of a block, and of its container."""
 _OWN = frozenset(
     {None, "error", "signal", "oom", "timeout", "plan-timeout", "sibling-failed", "earlier-failure", "bad-input"}
