@@ -8,6 +8,7 @@ them up, told by a lock that died with it.
 """
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -34,9 +35,29 @@ class PrivateDaemonError(Exception):
     """The private daemon could not be started; the message says why and what to do."""
 
 
+class PrivateDaemon(Daemon):
+    """One that is ours, and may be restarted."""
+
+    def __init__(self, url: str, running: Callable[[], AbstractContextManager[None]]) -> None:
+        super().__init__(url)
+        self._running = running
+        self._stack = ExitStack()
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        self._stack.enter_context(self._running())
+
+    def stop(self) -> None:
+        """Returns when it has ended, in its regular way; nothing happens if it does not run."""
+        self._stack.close()
+
+
 @contextmanager
-def private_daemon() -> Iterator[Daemon]:
-    """Start a daemon for the length of the block. Raises PrivateDaemonError."""
+def private_daemon(*, live_restore: bool = False) -> Iterator[PrivateDaemon]:
+    """Start a daemon for the length of the block. Raises PrivateDaemonError.
+
+    live_restore: its containers live on while it is stopped.
+    """
     if os.geteuid() != 0:
         raise PrivateDaemonError("a private Docker daemon takes root: become root, or start the machine's own Docker")
     for program in ("dockerd", "containerd", "ip"):
@@ -51,7 +72,7 @@ def private_daemon() -> Iterator[Daemon]:
         except BridgeError as error:
             raise PrivateDaemonError(str(error)) from error
         (folder / "bridge").write_text(bridge)
-        yield stack.enter_context(_running(folder, bridge))
+        yield stack.enter_context(_running(folder, bridge, live_restore=live_restore))
 
 
 def sweep() -> None:
@@ -86,7 +107,7 @@ def _folder() -> Iterator[Path]:
 
 
 @contextmanager
-def _running(folder: Path, bridge: str) -> Iterator[Daemon]:
+def _running(folder: Path, bridge: str, *, live_restore: bool) -> Iterator[PrivateDaemon]:
     # Its own containerd: a daemon that finds the machine's takes that one, and removes the others' containers there.
     containerd_socket = folder / "containerd.sock"
     containerd = [
@@ -96,7 +117,7 @@ def _running(folder: Path, bridge: str) -> Iterator[Daemon]:
         f"--address={containerd_socket}",
         f"--config={_containerd_configuration(folder)}",
     ]
-    daemon = Daemon(f"unix://{folder / 'docker.sock'}")
+    daemon = PrivateDaemon(f"unix://{folder / 'docker.sock'}", lambda: _process(folder, dockerd, daemon.answers))
     dockerd = [
         "dockerd",
         f"--host={daemon.url}",
@@ -104,18 +125,20 @@ def _running(folder: Path, bridge: str) -> Iterator[Daemon]:
         f"--data-root={folder / 'data'}",
         f"--exec-root={folder / 'exec'}",
         f"--pidfile={folder / 'docker.pid'}",
-        f"--config-file={_empty_configuration(folder)}",
+        f"--config-file={_configuration(folder, live_restore=live_restore)}",
         f"--bridge={bridge}",
         "--iptables=false",
         "--ip6tables=false",
         "--ip-forward=false",
         "--ip-masq=false",
     ]
-    with _process(folder, containerd, containerd_socket.is_socket), _process(folder, dockerd, daemon.answers):
+    with _process(folder, containerd, containerd_socket.is_socket):
+        daemon.start()
         try:
             yield daemon
         finally:
             _remove_containers(daemon)  # or the daemon waits ten seconds for each
+            daemon.stop()
 
 
 def _containerd_configuration(folder: Path) -> Path:
@@ -125,10 +148,10 @@ def _containerd_configuration(folder: Path) -> Path:
     return path
 
 
-def _empty_configuration(folder: Path) -> Path:
+def _configuration(folder: Path, *, live_restore: bool) -> Path:
     """The machine's /etc/docker/daemon.json is for the machine's daemon."""
     path = folder / "daemon.json"
-    path.write_text("{}\n")
+    path.write_text(json.dumps({"live-restore": live_restore}))
     return path
 
 
