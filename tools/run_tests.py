@@ -13,7 +13,8 @@ from pathlib import Path
 
 from dockerd.api import Daemon, configured_url
 from images.supply import supply
-from with_docker import FAULTS, call, ended_by_signals, say, supplied_daemon
+from signals import ended_by_signals
+from with_docker import FAULTS, call, say, supplied_daemon
 
 ROOT = Path(__file__).resolve().parent.parent
 

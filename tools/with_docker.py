@@ -12,12 +12,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 from dockerd.api import Daemon, DaemonError
 from dockerd.private import PrivateDaemonError, private_daemon
 from images.archive import ImageError
 from images.supply import supply
+from signals import ended_by_signals, interruptible
 
 _GRACE_SECONDS = 10
 
@@ -38,24 +38,6 @@ def supplied_daemon() -> Iterator[Daemon]:
         yield daemon
 
 
-@contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Within the block, a signal that asks us to end raises SystemExit; further ones do not disturb the cleanup."""
-
-    def leave(number: int, _frame: FrameType | None) -> None:
-        for each in numbers:
-            signal.signal(each, signal.SIG_IGN)
-        raise SystemExit(128 + number)
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, leave) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def call(command: list[str], environment: dict[str, str]) -> int:
     """Run a command with these additions to the environment; when we are told to end, it is told first.
 
@@ -68,7 +50,8 @@ def call(command: list[str], environment: dict[str, str]) -> int:
         return 127
     with started as process:
         try:
-            code = process.wait()
+            with interruptible():
+                code = process.wait()
         except SystemExit as ending:
             _end(process, told=ending.code == 128 + signal.SIGINT)
             raise

@@ -26,7 +26,8 @@ from dockerd.api import Daemon
 from images.recipes import WITH_PYTHON
 from leaks import Holdings, leaks_since, mark_processes
 from run_tests import docker_environment
-from with_docker import FAULTS, ended_by_signals, say
+from signals import ended_by_signals, interruptible
+from with_docker import FAULTS, say
 
 _THREADS = 50  # raw calls side by side: the widest lane
 
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON to FILE")
     asked = parser.parse_args()
     try:
-        with ended_by_signals(), docker_environment() as environment:
+        with ended_by_signals(), docker_environment() as environment, interruptible():
             document = _measure(environment["DOCKER_HOST"], asked.only or list(MEASURES), quick=asked.quick)
     except FAULTS as error:
         sys.exit(f"warmlane: {error}")

@@ -23,6 +23,7 @@ from typing import IO
 from dockerd.api import Daemon, DaemonError
 from dockerd.bridge import BridgeError, private_bridge, remove_bridge
 from dockerd.leftovers import end_processes, remove_folder
+from signals import interruptible
 
 # Not TMPDIR: the path of a socket must be short.
 _BASE = Path("/tmp")
@@ -183,7 +184,8 @@ def _wait_ready(name: str, process: "subprocess.Popen[bytes]", ready: Callable[[
             log.seek(0)
             said = "\n".join(log.read().decode(errors="replace").splitlines()[-15:])
             raise PrivateDaemonError(f"{name} did not start; its last words:\n{said}")
-        time.sleep(0.05)
+        with interruptible():
+            time.sleep(0.05)
 
 
 def _remove_containers(daemon: Daemon) -> None:

@@ -12,9 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from signals import ended_by_signals, interruptible
 from soaking import births, kills, sessions
 from warmlane.simulation import Played, Summary, simulate_seed
-from with_docker import FAULTS, ended_by_signals
+from with_docker import FAULTS
 
 PARTS: dict[str, Any] = {"kills": kills, "births": births, "sessions": sessions}
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -56,7 +57,7 @@ def faults(arguments: list[str]) -> int:
 def prove(asked: argparse.Namespace) -> int:
     """Runs a part on real containers or processes, and says what broke."""
     try:
-        with ended_by_signals():
+        with ended_by_signals(), interruptible():
             broken: list[str] = asked.run(asked)
     except FAULTS as error:
         sys.exit(f"warmlane: {error}")
