@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import trio
+from attrs import define, field
 
 from warmlane.events import BlockLog, Envelope, Event, MonitorLost
 
@@ -26,43 +27,51 @@ def _weight(envelope: Envelope) -> int:
     return len(envelope.event.text) if isinstance(envelope.event, BlockLog) else 0
 
 
+@define
+class _Ring:
+    """What the bus and its feeds share. `seq` is the number of the newest event."""
+
+    clock: Callable[[], float]
+    events: deque[Envelope] = field(factory=deque[Envelope])
+    seq: int = 0
+    closed: bool = False
+    news: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
+
+
 class Bus:
     """The ring. `clock` gives seconds since the epoch; a simulated session gives its own."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time, keep: int = KEEP_EVENTS) -> None:
         self.clock = clock
         self._keep = keep
-        self._ring: deque[Envelope] = deque()
+        self._ring = _Ring(clock)
         self._log_characters = 0
         self._feeds: set[Feed] = set()
-        self._news = trio.lowlevel.ParkingLot()
-        self._seq = 0
-        self._closed = False
 
     @property
     def seq(self) -> int:
         """The number of the newest event; 0 before the first."""
-        return self._seq
+        return self._ring.seq
 
     def publish(self, event: Event, execution_id: str | None = None) -> Envelope:
         """Numbers the event, keeps it, and wakes the feeds. Synchronous."""
-        self._seq += 1
-        envelope = Envelope(seq=self._seq, at=self.clock(), execution_id=execution_id, event=event)
-        self._ring.append(envelope)
+        self._ring.seq += 1
+        envelope = Envelope(seq=self._ring.seq, at=self.clock(), execution_id=execution_id, event=event)
+        self._ring.events.append(envelope)
         self._log_characters += _weight(envelope)
         self._trim()
-        self._news.unpark_all()
+        self._ring.news.unpark_all()
         return envelope
 
     def close(self) -> None:
         """No more events; each feed ends when it has read what is left."""
-        self._closed = True
-        self._news.unpark_all()
+        self._ring.closed = True
+        self._ring.news.unpark_all()
 
     @contextmanager
-    def feed(self, *, after: int | None = None, whole: bool = False) -> Iterator[Feed]:
+    def feed(self, *, after: int | None = None, whole: bool = False) -> Generator[Feed]:
         """A reader of its own. It begins behind event number `after`, or with the next event to come."""
-        feed = Feed(self, self._seq if after is None else min(max(after, 0), self._seq), whole)
+        feed = Feed(self._ring, self.seq if after is None else min(max(after, 0), self.seq), whole)
         self._feeds.add(feed)
         try:
             yield feed
@@ -71,26 +80,27 @@ class Bus:
             self._trim()
 
     def _trim(self) -> None:
-        pinned = min((feed.position for feed in self._feeds if feed.whole), default=self._seq)
-        while self._ring and self._ring[0].seq <= pinned and self._too_much():
-            self._log_characters -= _weight(self._ring.popleft())
+        events = self._ring.events
+        pinned = min((feed.position for feed in self._feeds if feed.whole), default=self.seq)
+        while events and events[0].seq <= pinned and self._too_much():
+            self._log_characters -= _weight(events.popleft())
 
     def _too_much(self) -> bool:
-        return len(self._ring) > self._keep or self._log_characters > KEEP_LOG_CHARACTERS
+        return len(self._ring.events) > self._keep or self._log_characters > KEEP_LOG_CHARACTERS
 
 
 class Feed:
     """One reader's place in the ring; made by `Bus.feed`. Iterate over it, or call `receive`."""
 
-    def __init__(self, bus: Bus, position: int, whole: bool) -> None:
-        self._bus = bus
+    def __init__(self, ring: _Ring, position: int, whole: bool) -> None:
+        self._ring = ring
         self.position = position
         self.whole = whole
 
     @property
     def behind(self) -> int:
         """How many events are out that this feed has not read."""
-        return self._bus.seq - self.position
+        return self._ring.seq - self.position
 
     def __aiter__(self) -> Feed:
         return self
@@ -105,20 +115,21 @@ class Feed:
         """The next event, or a `MonitorLost`. Raises trio.EndOfChannel when the bus is closed and all is read."""
         await trio.lowlevel.checkpoint()
         while (envelope := self.receive_nowait()) is None:
-            if self._bus._closed:
+            if self._ring.closed:
                 raise trio.EndOfChannel
-            await self._bus._news.park()
+            await self._ring.news.park()
         return envelope
 
     def receive_nowait(self) -> Envelope | None:
         """The next event if there is one, without waiting."""
-        ring = self._bus._ring
-        if self.position >= self._bus._seq:
+        events = self._ring.events
+        if self.position >= self._ring.seq:
             return None
-        oldest = ring[0].seq if ring else self._bus._seq + 1
+        oldest = events[0].seq if events else self._ring.seq + 1
         missed = oldest - self.position - 1
         if missed > 0:
             self.position += missed
-            return Envelope(seq=self.position, at=self._bus.clock(), execution_id=None, event=MonitorLost(count=missed))
+            lost = MonitorLost(count=missed)
+            return Envelope(seq=self.position, at=self._ring.clock(), execution_id=None, event=lost)
         self.position += 1
-        return ring[self.position - oldest]
+        return events[self.position - oldest]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import trio
 
@@ -20,10 +21,10 @@ async def open_service_nursery() -> AsyncGenerator[trio.Nursery]:
         async with trio.open_nursery() as nursery:
             try:
                 yield nursery
-            except BaseException as error:  # noqa: BLE001 - kept for a moment, raised below
+            except BaseException as error:  # noqa: BLE001, ASYNC103 - kept for a moment, raised below
                 from_body = error
             nursery.cancel_scope.cancel()
-    except BaseException as error:
+    except BaseException as error:  # noqa: ASYNC103 - in its place goes what the body raised
         if from_body is None or _is_cancellation(from_body) or not _is_cancellation(error):
             raise
     if from_body is not None:
@@ -32,5 +33,5 @@ async def open_service_nursery() -> AsyncGenerator[trio.Nursery]:
 
 def _is_cancellation(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
-        return error.split(trio.Cancelled)[1] is None
+        return all(map(_is_cancellation, cast("BaseExceptionGroup[BaseException]", error).exceptions))
     return isinstance(error, trio.Cancelled)

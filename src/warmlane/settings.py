@@ -5,7 +5,7 @@ All durations are seconds.
 
 from __future__ import annotations
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
 
 @frozen(kw_only=True)
@@ -28,11 +28,16 @@ class Graces:
     """For a frozen container to thaw and answer; after it, another one takes its place."""
 
 
+def _at_least_one(_settings: object, attribute: Attribute[int], value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{attribute.name} must be at least 1")
+
+
 @frozen(kw_only=True)
 class Settings:
     """The pool of one session."""
 
-    max_containers: int = field(default=10)
+    max_containers: int = field(default=10, validator=_at_least_one)
     """At most this many containers exist at once, in any state."""
     ports: range = range(9100, 9200)
     """The host ports, all on 127.0.0.1, that `tcp` containers may get."""
@@ -41,8 +46,3 @@ class Settings:
     output_limit: int = 16 * 1024 * 1024
     """The largest JSON output of a block, in bytes."""
     graces: Graces = Graces()
-
-    @max_containers.validator
-    def _at_least_one(self, _attribute: object, value: int) -> None:
-        if value < 1:
-            raise ValueError("max_containers must be at least 1")

@@ -434,9 +434,8 @@ async def test_crash_of_the_pool_itself_still_removes(autojump_clock: MockClock,
             await trio.sleep_forever()
 
     hosts: list[FakeHost] = []
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
         await body()
-    assert caught.group_contains(ZeroDivisionError)
     assert hosts[0].names() == []
 
 

@@ -160,7 +160,7 @@ class BlockRun:
         except ContainerLostError:
             raise
         except BaseException:
-            await self._end(lease)
+            await self._end(lease)  # noqa: ASYNC102 - it is shielded and bounded itself
             raise
         self.berths.give(lease, at_once=False)
         return self._outcome(exited)

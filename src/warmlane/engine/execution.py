@@ -108,7 +108,7 @@ class Execution:
             raise
         finally:
             self._cool_down()
-            self._report = await self._conclude(began)
+            self._report = await self._conclude(began)  # noqa: ASYNC102 - shielded and bounded itself
             self._ended.set()
         return self._report
 

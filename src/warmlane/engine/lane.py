@@ -35,7 +35,7 @@ class LaneRun:
     why: Callable[[], Reason]
     """The reason for which the whole run is being cancelled."""
     failed: bool = False
-    _blocks: list[BlockRun] = field(factory=list)
+    _blocks: list[BlockRun] = field(factory=list[BlockRun])
 
     async def perform(self) -> None:
         """Runs all blocks to their ends. Cancelled, it still waits until each has settled."""

@@ -211,7 +211,7 @@ class Keeper:
                 await self._runtime.start(slot.name)
             except PortTakenError as error:
                 with trio.move_on_after(self._graces.remove) as bound:
-                    await self._runtime.remove(slot.name)
+                    await self._runtime.remove(slot.name)  # noqa: ASYNC120 - the refusal has been heeded
                 if bound.cancelled_caught:
                     raise RuntimeSilentError(f"remove {slot.name}", "no answer in time") from error
                 refused.add(error.port)

@@ -33,7 +33,7 @@ async def open_pool(
 
     async with open_service_nursery() as nursery:
         # Not `nursery.start`: cancelled in that very moment, it would wait behind the shield for ever.
-        nursery.start_soon(serve, name="pool")
+        nursery.start_soon(serve, name="pool")  # noqa: ASYNC113
         try:
             yield await receive.receive()
         finally:
@@ -61,7 +61,7 @@ async def _serve(
     except BaseException:
         # The pool itself has crashed: our own bug, and no reason to leave its containers running.
         for name in pool.left_behind if pool else ():
-            await _remove(runtime, name, settings)
+            await _remove(runtime, name, settings)  # noqa: ASYNC102 - shielded and bounded itself
         raise
 
 

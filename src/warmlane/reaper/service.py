@@ -130,7 +130,7 @@ async def open_reaper(kind: str, *, session_id: str, say: Callable[[str], None])
             nursery.start_soon(reaper.keep, name="keeping the reaper")
             yield reaper
     finally:
-        await reaper.dismiss()
+        await reaper.dismiss()  # noqa: ASYNC102 - shielded and bounded itself
 
 
 def _environment() -> Mapping[str, str]:

@@ -138,7 +138,10 @@ class DockerRuntime:
             await self._remove(name)
             del self._calls.unanswered[name]
         self._births.pop(name, None)
-        self._dirs.drop(name)
+        try:
+            self._dirs.drop(name)
+        except OSError as error:
+            raise RuntimeSilentError("remove its run directory", str(error)) from error
 
     async def alive(self, name: str) -> bool:
         about = await self._look(name)
@@ -180,9 +183,10 @@ class DockerRuntime:
             try:
                 return await call(name)
             except RuntimeRefusedError as refusal:
-                about = await self._look(name)
+                about = await self._look(name)  # noqa: ASYNC120 - the state counts, not the refusal
                 if about is None or not about["State"]["Running"]:
-                    raise ContainerLostError(name, await self.diagnose(name)) from refusal
+                    why = await self.diagnose(name)  # noqa: ASYNC120
+                    raise ContainerLostError(name, why) from refusal
                 if about["State"]["Paused"] == paused:
                     return None
                 if (pause := next(patience, None)) is None:

@@ -47,12 +47,13 @@ async def _follow(address: DockerAddress, version: str, label: str, since: float
                     raise RuntimeSilentError("watch the containers", f"the daemon answered {answer.status}")
                 failures = 0
                 if interrupted:
-                    yield Sighting(kind="resync")
+                    yield Sighting(kind="resync")  # noqa: ASYNC119 - as_safe_channel closes it
                 while line := await answer.line():
                     event: dict[str, Any] = json.loads(line)
                     since = max(since, event.get("timeNano", 0) / 1e9)
                     if (kind := _KINDS.get(event.get("Action", ""))) is not None:
-                        yield Sighting(kind=kind, name=event["Actor"]["Attributes"].get("name", ""))
+                        name = event["Actor"]["Attributes"].get("name", "")
+                        yield Sighting(kind=kind, name=name)  # noqa: ASYNC119
         except RuntimeSilentError:
             pass  # tried again below
         interrupted = True

@@ -32,11 +32,15 @@ class FakeAgent:
     async def run(self, call: BlockCall, on_log: Callable[[LogLine], None]) -> Exit:
         """As the protocol says. A cancellation leaves in a group, as it does from the libraries of the real one."""
         lost: ContainerLostError | None = None
+        exited: Exit | None = None
         async with trio.open_nursery():
             try:
-                return await self._run(call, on_log)
+                exited = await self._run(call, on_log)
             except ContainerLostError as error:
                 lost = error
+        if exited is not None:
+            return exited
+        assert lost is not None
         raise lost
 
     async def _run(self, call: BlockCall, on_log: Callable[[LogLine], None]) -> Exit:

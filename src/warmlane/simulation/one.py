@@ -188,11 +188,11 @@ class _Play:
                 if act.way == "leave":
                     session.start(act.plan, inputs=self.inputs)
                     await trio.sleep(act.moment)
-                    nursery.cancel_scope.cancel()
-                    return
+                    break
                 await self._act(session, host, act)
                 await trio.sleep(act.gap)
-            self.weather.clear_up(host)
+            else:
+                self.weather.clear_up(host)
             nursery.cancel_scope.cancel()
         await trio.sleep(QUIET)
         self._all_quiet(session, host)
