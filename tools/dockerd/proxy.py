@@ -217,6 +217,6 @@ async def open_proxy(daemon_url: str) -> AsyncIterator[Proxy]:
         socket.listen(128)
         async with trio.open_nursery() as nursery:
             proxy = Proxy(f"unix://{folder}/docker.sock", daemon_url.removeprefix("unix://"), nursery)
-            nursery.start_soon(trio.serve_listeners, proxy.serve, [trio.SocketListener(socket)])
+            await nursery.start(trio.serve_listeners, proxy.serve, [trio.SocketListener(socket)])
             yield proxy
             nursery.cancel_scope.cancel()
