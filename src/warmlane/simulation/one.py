@@ -182,18 +182,22 @@ class _Play:
             self.digest = zlib.crc32(repr([(call.kind, round(call.at, 6)) for call in host.calls]).encode())
 
     async def _in_session(self, session: Session, host: FakeHost) -> None:
+        left = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.weather.unrest, host)
             for act in self.scenario.acts:
                 if act.way == "leave":
                     session.start(act.plan, inputs=self.inputs)
                     await trio.sleep(act.moment)
+                    left = True
                     break
                 await self._act(session, host, act)
                 await trio.sleep(act.gap)
-            else:
+            if not left:
                 self.weather.clear_up(host)
             nursery.cancel_scope.cancel()
+        if left:
+            return
         await trio.sleep(QUIET)
         self._all_quiet(session, host)
         host.blocks.clear()
