@@ -99,15 +99,19 @@ async def test_it_gives_up_if_the_monitor_does_not_come_back(serve: Serve) -> No
         [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
         cutter = Cutter(monitor.port)
         address = f"127.0.0.1:{listener.socket.getsockname()[1]}"
-        nursery.start_soon(trio.serve_listeners, cutter, [listener])
+        door = trio.CancelScope()
+
+        async def listen() -> None:
+            with door:
+                await trio.serve_listeners(cutter, [listener])
 
         async def lose_it() -> None:
             async with watch(address, patience=patience) as messages:
                 await messages.receive()
-                nursery.cancel_scope.cancel()
-                with trio.CancelScope(shield=True):
-                    await messages.receive()
+                door.cancel()
+                await messages.receive()
 
+        nursery.start_soon(listen)
         with pytest.raises(WatchError, match="the connection broke, and does not come back: nothing listens there"):
             await lose_it()
 
