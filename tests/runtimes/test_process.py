@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import trio
 from attrs import asdict
 
 from warmlane.agent.protocol import BlockCall, Exit, LogLine
-from warmlane.errors import ContainerLostError, RuntimeRefusedError, RuntimeUnavailableError
+from warmlane.errors import ContainerLostError, RuntimeRefusedError, RuntimeUnavailableError, WarmlaneError
 from warmlane.plan.model import Container, Workspace
 from warmlane.runtimes import process_tree
 from warmlane.runtimes.owner import owner_label
@@ -278,16 +279,18 @@ async def test_an_end_that_could_not_be_had_stays_on_record(place: Path) -> None
             ("wl-1", "s1", "created")
         ]
         await runtime.remove("wl-1")
-        assert [session.session_id for session in sessions()] == ["s2"]
+        assert sessions() == []
     assert sessions() == []
 
 
 async def test_a_directory_that_cannot_be_made_is_refused(place: Path) -> None:
     async with open_process(session_id="s1", owner="me") as runtime:
+        await runtime.create(birth("wl-0"))
         (place / "s1" / "wl-1").touch()
         with pytest.raises(RuntimeRefusedError, match="make its run directory"):
             await runtime.create(birth())
         (place / "s1" / "wl-1").unlink()
+        await runtime.remove("wl-0")
 
 
 # Other sessions.
@@ -349,7 +352,7 @@ async def test_a_killed_engine_leaves_no_process(
     await wait_until(lambda: agent.state() is None)
     assert [session.session_id for session in sessions()] == ["other"]
     async with open_process(session_id="s1", owner="me"):
-        assert [session.session_id for session in sessions()] == ["s1"]
+        assert [session.session_id for session in sessions()] == []
 
 
 @pytest.mark.parametrize("words", [[], ["frozen"]])
@@ -380,18 +383,48 @@ async def test_a_pid_that_is_another_process_now_is_not_touched() -> None:
             async with open_process(session_id="s1", owner="me") as runtime:
                 assert [found.state for found in await runtime.owned()] == ["dead"]
                 await runtime.remove("wl-d")
-                assert sessions()[0].session_id == "s1"
+                assert sessions() == []
         assert stranger.poll() is None
         stranger.kill()
 
 
 async def test_directories_of_other_runtimes_are_left_alone(place: Path) -> None:
     dirs = RunDirs("dead", "them")
-    path = dirs.make("docker-one", {})
+    path = dirs.make("docker-one", {"lifeline": False})
     async with open_process(session_id="s1", owner="me") as runtime:
         assert await runtime.owned() == []
         await runtime.remove("docker-one")
     assert path.exists()
+
+
+async def test_what_was_just_being_made_when_its_engine_was_killed_is_removed(place: Path) -> None:
+    """It has no card yet, and perhaps nothing at all."""
+    dirs = RunDirs("dead", "them")
+    dirs.make("wl-1", {"lifeline": True})
+    (dirs.make("wl-2", {}) / "agent.json").unlink()
+    async with open_process(session_id="s1", owner="me") as runtime:
+        await runtime.remove("wl-1")
+        await runtime.remove("wl-2")
+    assert sessions() == []
+
+
+async def test_without_a_file_descriptor_nobody_is_taken_for_gone() -> None:
+    """What cannot be looked at is not known; as soon as it can, all goes on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with open_process(session_id="s1", owner="me") as runtime:
+        await bear(runtime)
+        lowest = os.open("/dev/null", os.O_RDONLY)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        try:
+            for call in (runtime.remove("wl-1"), runtime.owned(), runtime.create(birth("wl-2"))):
+                with pytest.raises(WarmlaneError, match="Too many open files"):
+                    await call
+            assert await runtime.alive("wl-1")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        await runtime.remove("wl-1")
+    assert sessions() == []
 
 
 def test_who_is_marked_is_found_with_all_below(monkeypatch: pytest.MonkeyPatch) -> None:

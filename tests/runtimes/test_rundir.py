@@ -88,20 +88,37 @@ def test_drop_reaches_other_sessions(base: Path) -> None:
     left.make("two", {})
     mine = RunDirs("mine", "me")
     mine.drop("one")
-    assert {s.session_id for s in sessions()} == {"dead", "mine"}
+    assert [s.session_id for s in sessions()] == ["dead"]
     mine.drop("two")
-    assert [s.session_id for s in sessions()] == ["mine"]
+    assert sessions() == []
+
+
+def test_a_session_that_makes_nothing_needs_no_space(base: Path) -> None:
+    """So that what others have left can be removed where there is none."""
+    RunDirs("mine", "me").close()
+    assert list(base.iterdir()) == []
 
 
 def test_sweep_spares_the_living() -> None:
-    RunDirs("empty", "dead")
+    RunDirs("empty", "dead").make("none", {}).joinpath("agent.json").unlink()
+    sessions()[0].containers[0].rmdir()
     gone = RunDirs("gone", "dead").make("one", {})
     there = RunDirs("there", "dead").make("two", {})
-    RunDirs("alive", "alive")
-    RunDirs("unknown", "")
+    RunDirs("alive", "alive").make("three", {})
+    RunDirs("unknown", "").make("four", {})
     sweep(lambda owner: owner != "alive", lambda path: path == gone)
     assert [s.session_id for s in sessions()] == ["alive", "there", "unknown"]
     assert there.exists()
+
+
+def test_what_a_killed_engine_was_just_making_is_swept_when_it_is_old(base: Path) -> None:
+    RunDirs("s1", "me")
+    young, old = base / ".new-1", base / ".new-2"
+    for path in (young, old):
+        path.mkdir()
+    os.utime(old, (0, 0))
+    sweep(lambda _owner: True, lambda _path: True)
+    assert list(base.iterdir()) == [young]
 
 
 def test_a_base_of_somebody_else_is_refused(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ import math
 import os
 import pwd
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -23,13 +23,13 @@ import trio
 
 from warmlane.agent.client import HttpAgent
 from warmlane.agent.protocol import Agent
-from warmlane.errors import ContainerLostError, RuntimeRefusedError, RuntimeUnavailableError
+from warmlane.errors import ContainerLostError, RuntimeRefusedError, RuntimeSilentError, RuntimeUnavailableError
 from warmlane.events import PullProgress
 from warmlane.nursery import open_service_nursery
 from warmlane.plan.model import Container
 from warmlane.runtimes.loopback import port_is_free
 from warmlane.runtimes.owner import owner_is_dead
-from warmlane.runtimes.process_box import Box, Card, address_of, agent_config, read_card
+from warmlane.runtimes.process_box import Box, Card, address_of, agent_config, never_began, read_card
 from warmlane.runtimes.process_tree import Identity, is_stopping, marked, signal_each
 from warmlane.runtimes.protocol import Birth, Found, Sighting
 from warmlane.runtimes.rundir import RunDirs, sessions, sweep
@@ -78,7 +78,8 @@ class ProcessRuntime:
     async def start(self, name: str) -> None:
         await trio.lowlevel.checkpoint()
         box = self._box(name)
-        box.start()
+        with _readable("start a local process"):
+            box.start()
         self._nursery.start_soon(self._attend, box, name=f"process {name}")
 
     def agent(self, name: str) -> Agent:
@@ -89,10 +90,11 @@ class ProcessRuntime:
         await trio.lowlevel.checkpoint()
         box = self._running(name)
         is_news = box.frozen is None
-        for pid in box.freeze():
-            # A signal takes its moment, and frozen means that nothing moves any more
-            while box.frozen is not None and is_stopping(pid):  # noqa: ASYNC110 - nobody tells
-                await trio.sleep(_STOPPING)
+        with _readable("freeze a local process"):
+            for pid in box.freeze():
+                # A signal takes its moment, and frozen means that nothing moves any more
+                while box.frozen is not None and is_stopping(pid):  # noqa: ASYNC110 - nobody tells
+                    await trio.sleep(_STOPPING)
         if is_news:
             self._publish("paused", name)
 
@@ -105,16 +107,21 @@ class ProcessRuntime:
 
     async def remove(self, name: str) -> None:
         await trio.lowlevel.checkpoint()
-        path = self._dirs.find(name)
-        card = read_card(path) if path is not None else None
-        if path is None or card is None:
-            return
-        await _end(card)
-        box = self._boxes.get(name)
-        if box is not None and box.process is not None:
-            await box.ended.wait()
-        if self._dirs.find(name) == path:
-            self._dirs.drop(name)
+        with _readable("remove a local process"):
+            path = self._dirs.find(name)
+            if path is None:
+                return
+            card = read_card(path)
+            if card is None:
+                if never_began(path):
+                    self._dirs.drop(name)
+                return
+            await _end(card)
+            box = self._boxes.get(name)
+            if box is not None and box.process is not None:
+                await box.ended.wait()
+            if self._dirs.find(name) == path:
+                self._dirs.drop(name)
         if self._boxes.get(name) is box and box is not None:
             del self._boxes[name]
             box.close()
@@ -141,16 +148,20 @@ class ProcessRuntime:
 
     async def log_tail(self, name: str) -> str:
         await trio.lowlevel.checkpoint()
-        return self._box(name).log_tail()
+        with _readable("read a log"):
+            return self._box(name).log_tail()
 
     async def owned(self) -> list[Found]:
         await trio.lowlevel.checkpoint()
-        return [
-            Found(name=path.name, session_id=session.session_id, owner=card.owner, state=self._state(path.name, card))
-            for session in sessions()
-            for path in session.containers
-            if (card := read_card(path)) is not None
-        ]
+        with _readable("list the local processes"):
+            return [
+                Found(
+                    name=path.name, session_id=session.session_id, owner=card.owner, state=self._state(path.name, card)
+                )
+                for session in sessions()
+                for path in session.containers
+                if (card := read_card(path)) is not None
+            ]
 
     @asynccontextmanager
     async def watch(self) -> AsyncGenerator[AsyncIterator[Sighting]]:
@@ -186,11 +197,8 @@ class ProcessRuntime:
 
     async def _attend(self, box: Box) -> None:
         """Waits for the end of an agent, so that it is no zombie, and says so."""
-        assert box.process is not None
-        assert box.agent is not None
-        await _ended(box.agent)
-        box.process.wait()
-        box.ended.set()
+        await trio.lowlevel.wait_readable(box.handle)
+        box.wait()
         self._publish("died", box.birth.name)
 
 
@@ -201,7 +209,10 @@ async def open_process(*, session_id: str, owner: str) -> AsyncGenerator[Process
     Leaving it lets go of all lifelines; containers are for the pool to remove before.
     """
     _require_linux()
-    sweep(owner_is_dead, _is_gone)
+    try:
+        sweep(owner_is_dead, _is_gone)
+    except OSError as error:
+        raise RuntimeUnavailableError("process", f"its run directories cannot be read ({error})") from error
     dirs = RunDirs(session_id, owner)
     try:
         async with open_service_nursery() as nursery:
@@ -241,9 +252,20 @@ async def _ended(agent: Identity) -> None:
         os.close(handle)
 
 
+@contextmanager
+def _readable(action: str) -> Generator[None]:
+    """What this machine refuses (no file descriptor, no space) is a host that does not answer: it may do so later."""
+    try:
+        yield
+    except OSError as error:
+        raise RuntimeSilentError(action, str(error)) from error
+
+
 def _is_gone(path: Path) -> bool:
     card = read_card(path)
-    return card is not None and card.state in ("created", "dead") and not marked(card.mark)
+    if card is None:
+        return never_began(path)
+    return card.state in ("created", "dead") and not marked(card.mark)
 
 
 def _our_names() -> set[str]:

@@ -58,13 +58,25 @@ class Card:
 
 
 def read_card(path: Path) -> Card | None:
-    """The card in a run directory; None if there is none: it is not a process's, or just coming or going."""
+    """The card in a run directory; None if there is none: it is not a process's, or just coming or going.
+
+    Raises OSError if it cannot be read for another reason.
+    """
     try:
         said: dict[str, Any] = json.loads((path / _BOX_JSON).read_text())
         agent_said = said["agent"]
         return Card(owner=said["owner"], mark=said["mark"], agent=Identity(**agent_said) if agent_said else None)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None
+
+
+def never_began(path: Path) -> bool:
+    """Whether a run directory without a card is of a container that was to be a process, or nothing yet: whoever made
+    it was stopped before he could write one. Raises OSError if that cannot be read."""
+    try:
+        return bool(json.loads((path / AGENT_JSON).read_text())["lifeline"])
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        return True
 
 
 def agent_config(birth: Birth, path: Path) -> dict[str, Any]:
@@ -93,6 +105,8 @@ class Box:
     path: Path
     process: subprocess.Popen[bytes] | None = None
     agent: Identity | None = None
+    handle: int = -1
+    """The pidfd of the agent, as long as it was not waited for."""
     frozen: list[int] | None = None
     """Who was stopped, if it is frozen."""
     ended: trio.Event = field(factory=trio.Event)
@@ -113,7 +127,10 @@ class Box:
         return self.process is not None and self.process.poll() is None
 
     def start(self) -> None:
-        """Starts the agent. Its socket listens before it runs, so that the first request need not be repeated."""
+        """Starts the agent. Its socket listens before it runs, so that the first request need not be repeated.
+
+        Raises OSError, RuntimeRefusedError or PortTakenError, and then it does not run.
+        """
         listener = self._listen()
         with listener, (self.path / _LOG).open("ab") as log:
             try:
@@ -134,8 +151,22 @@ class Box:
                 )
             except OSError as error:
                 raise RuntimeRefusedError("start a local process", str(error)) from error
-        self.agent = identify(self.process.pid)
-        self.write_card()
+        try:
+            self.agent = identify(self.process.pid)
+            self.write_card()
+            self.handle = os.pidfd_open(self.process.pid)
+        except OSError:
+            self.process.kill()
+            self.process.wait()
+            self.ended.set()
+            raise
+
+    def wait(self) -> None:
+        """It has ended: nothing of it is left with us but its place in the table."""
+        assert self.process is not None
+        self.process.wait()
+        os.close(self.handle)
+        self.ended.set()
 
     def freeze(self) -> list[int]:
         """Sends SIGSTOP to the agent, and then to what is below it, which can bear no more; to whom."""

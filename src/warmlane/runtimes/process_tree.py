@@ -2,6 +2,8 @@
 
 A pid alone says nothing, for it is given again: an `Identity` is a pid, the time when it began and the boot of the
 machine, and nobody is signalled by a pid whose identity was not looked at just before. Synchronous, and quick.
+
+Raises OSError if /proc cannot be read at all, for want of file descriptors: then nobody is taken for gone.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from attrs import frozen
+
+_GONE = (FileNotFoundError, ProcessLookupError)
 
 MARK = "WARMLANE_AGENT"
 """The environment variable by which all processes of a container are known, whatever has become of their parents."""
@@ -52,7 +56,7 @@ def below(pid: int) -> list[int]:
     front = [pid]
     while front:
         parent = front.pop()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*_GONE):
             children = [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
             found += children
             front += children
@@ -67,7 +71,7 @@ def marked(mark: str) -> list[int]:
     for name in os.listdir("/proc"):
         if name.isdigit() and (fields := _stat(int(name))) is not None and fields[0] not in "ZX":
             children.setdefault(int(fields[1]), []).append(int(name))
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(*_GONE, PermissionError):
                 if entry in Path(f"/proc/{name}/environ").read_bytes().split(b"\0"):
                     carriers.append(int(name))
     others: list[int] = []
@@ -90,7 +94,7 @@ def _stat(pid: int) -> list[str] | None:
     """The fields of /proc/<pid>/stat from the state on; None if there is no such process."""
     try:
         about = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    except _GONE:
         return None
     return about.rpartition(")")[2].split() or None
 

@@ -4,8 +4,9 @@
 while a container that runs as any user may read its directory (and make its socket there) through a mount. Each
 session's directory names its owner, and so tells `warmlane gc` what a killed engine left.
 
-All calls are synchronous and short, and may be made from any thread. A directory is gone when `drop` has returned,
-unless a container's user has put into it what we may not delete; then it stays listed by `sessions`.
+All calls are synchronous and short, and may be made from any thread; they raise OSError if this machine refuses (no
+space, no file descriptor). A directory is gone when `drop` has returned, unless a container's user has put into it
+what we may not delete; then it stays listed by `sessions`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import secrets
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ AGENT_JSON = "agent.json"
 SOCKET = "agent.sock"
 
 _OWNER = ".owner"
+_FRESH = ".new-"
+_MAKING = 60.0  # seconds after which a session's directory is not just being made any more
 _SOCKET_PATH_LIMIT = 107  # sockaddr_un holds 108 bytes, and one of them ends the string
 _BASE_LIMIT = 40  # leaves 67 for session, name and socket
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -44,14 +48,14 @@ class SessionDirs:
 
 
 class RunDirs:
-    """The run directories of one session. Raises RuntimeUnavailableError if the base cannot be made or is not safe."""
+    """The run directories of one session; its own is made with its first container's.
+
+    Raises RuntimeUnavailableError if the base cannot be made or is not safe.
+    """
 
     def __init__(self, session_id: str, owner: str) -> None:
         self.path = _base() / _safe(session_id)
-        fresh = self.path.with_name(f".new-{secrets.token_hex(8)}")
-        fresh.mkdir(mode=0o700)
-        (fresh / _OWNER).write_text(owner, encoding="utf-8")
-        fresh.rename(self.path)  # at no moment is there a session without its owner
+        self._owner = owner
 
     def make(self, name: str, config: Mapping[str, Any]) -> Path:
         """Makes the directory of a container, with `config` as its agent.json, and returns it.
@@ -61,6 +65,8 @@ class RunDirs:
         path = self.path / _safe(name)
         if len(os.fsencode(path / SOCKET)) > _SOCKET_PATH_LIMIT:
             raise ValueError(f"'{name}' is too long a name: the path of its socket would be over 107 bytes")
+        if not self.path.exists():
+            self._begin()
         path.mkdir()
         (path / AGENT_JSON).write_text(json.dumps(config), encoding="utf-8")
         (path / AGENT_JSON).chmod(0o644)  # whatever the umask is
@@ -76,11 +82,24 @@ class RunDirs:
     def drop(self, name: str) -> None:
         """Removes the directory of a container, of any session; with its last one, another session goes too."""
         while path := self.find(name):
+            os.close(
+                os.open(path, os.O_PATH)
+            )  # without a descriptor, nothing could be removed, and nobody would say so
             _remove(path)
             if path.parent != self.path:
                 _remove_if_empty(path.parent)
             if path.exists():
                 return
+
+    def _begin(self) -> None:
+        fresh = self.path.with_name(f"{_FRESH}{secrets.token_hex(8)}")
+        try:
+            fresh.mkdir(mode=0o700)
+            (fresh / _OWNER).write_text(self._owner, encoding="utf-8")
+            fresh.rename(self.path)  # at no moment is there a session without its owner
+        except OSError:
+            _remove(fresh)
+            raise
 
     def close(self) -> None:
         """Ends the session. Directories that were not dropped stay: their containers are not confirmed gone."""
@@ -100,6 +119,9 @@ def sweep(is_dead: Callable[[str], bool], is_gone: Callable[[Path], bool]) -> No
             for path in filter(is_gone, session.containers):
                 _remove(path)
             _remove_if_empty(_base() / session.session_id)
+    for path in _base().glob(f"{_FRESH}*"):
+        if time.time() - path.lstat().st_mtime > _MAKING:  # whoever was making it was killed
+            _remove(path)
 
 
 def _base() -> Path:
