@@ -10,7 +10,7 @@ from typing import Any
 import docker
 import pytest
 import trio
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 import warmlane
 from dockerd.api import Daemon
@@ -32,6 +32,7 @@ class Yard:
     client: Any
     image: str
     graces: Graces = SHORT
+    opening: trio.Lock = field(factory=trio.Lock)
 
     @asynccontextmanager
     async def session(
@@ -40,14 +41,15 @@ class Yard:
         """A session on the daemon, or on what stands before it at `url`; of its containers none is there afterwards."""
         settings = evolve(settings or Settings(max_containers=3, pause_grace=0.02), graces=graces)
         opened = warmlane.open_session("docker", settings=settings)
-        before, os.environ["DOCKER_HOST"] = os.environ.get("DOCKER_HOST"), url or self.daemon.url
-        try:
-            session = await opened.__aenter__()
-        finally:
-            if before is None:
-                del os.environ["DOCKER_HOST"]
-            else:
-                os.environ["DOCKER_HOST"] = before
+        async with self.opening:  # the environment is one for all sessions that are being opened
+            before, os.environ["DOCKER_HOST"] = os.environ.get("DOCKER_HOST"), url or self.daemon.url
+            try:
+                session = await opened.__aenter__()
+            finally:
+                if before is None:
+                    del os.environ["DOCKER_HOST"]
+                else:
+                    os.environ["DOCKER_HOST"] = before
         try:
             yield session
         except BaseException as error:
