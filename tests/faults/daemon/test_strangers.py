@@ -76,7 +76,7 @@ async def test_an_image_that_is_removed_hurts_only_what_is_to_be_born(yard: Any)
     yard.daemon.tag_image(yard.image, image)
     container = {"image": image, "transport": "unix"}
     one = yard.plan({"a": ["true"]}, container=container)
-    two = yard.plan({"a": ["true"], "b": ["true"]}, container=container)
+    two = yard.plan({"a": ["sleep", "3"], "b": ["sleep", "3"]}, container=container)  # no time to share one
     async with yard.session() as session:
         assert (await session.run(one)).status == "completed"
         await trio.to_thread.run_sync(yard.client.remove_image, image)
