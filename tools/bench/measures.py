@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from bench import dispatch, ends, lanes, life, overhead, spread
+from bench import dispatch, ends, lanes, life, overhead, recovery, spread
 from bench.ground import Ground
 from bench.stats import Figure
 
@@ -18,4 +18,5 @@ MEASURES: Mapping[str, Measure] = {
     "lanes": lanes.measure,
     "pause": ends.measure_pause,
     "abort": ends.measure_abort,
+    "recovery": recovery.measure,
 }

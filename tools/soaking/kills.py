@@ -121,15 +121,22 @@ def _left(mark: str, pid: int, daemon: Daemon | None) -> list[str]:
 
 def _processes(mark: str) -> list[str]:
     """Those that carry the mark. The reaper, which looks for a while whether something appears late, ends by itself."""
-    found: list[str] = []
+    return [
+        f"{pid}: {words.replace(bytes(1), b' ').decode(errors='replace')}"
+        for pid, words in carriers(mark).items()
+        if _REAPER not in words.split(b"\0")
+    ]
+
+
+def carriers(mark: str) -> dict[int, bytes]:
+    """The processes that carry the mark, by pid, with their command lines as the kernel has them."""
+    found: dict[int, bytes] = {}
     entry = f"{MARK}={mark}".encode()
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             try:
                 if entry in (process / "environ").read_bytes().split(b"\0"):
-                    words = (process / "cmdline").read_bytes()
-                    if _REAPER not in words.split(b"\0"):
-                        found.append(f"{process.name}: {words.replace(bytes(1), b' ').decode(errors='replace')}")
+                    found[int(process.name)] = (process / "cmdline").read_bytes()
             except OSError:
                 continue  # it ended while we looked
     return found
