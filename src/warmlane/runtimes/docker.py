@@ -98,6 +98,7 @@ class DockerRuntime:
         try:
             run_dir = self._dirs.make(birth.name, agent_config(birth)) if has_agent else None
         except OSError as error:
+            self._calls.trim()
             raise RuntimeRefusedError("make its run directory", str(error)) from error
         self._births[birth.name] = birth
         image = birth.container.image or ""
@@ -141,6 +142,7 @@ class DockerRuntime:
         try:
             self._dirs.drop(name)
         except OSError as error:
+            self._calls.trim()
             raise RuntimeSilentError("remove its run directory", str(error)) from error
 
     async def alive(self, name: str) -> bool:
@@ -237,9 +239,9 @@ async def open_docker(*, session_id: str, owner: str) -> AsyncGenerator[DockerRu
 
 async def _sweep_run_dirs(calls: Calls) -> None:
     """Removes those of dead sessions whose containers others have removed; the rest go with their containers."""
-    if any(owner_is_dead(session.owner) for session in rundir.sessions()):
-        # If that cannot be, the next session does it.
-        with trio.move_on_after(_GLANCE), suppress(RuntimeRefusedError, RuntimeSilentError):
+    # If that cannot be, the next session does it.
+    with trio.move_on_after(_GLANCE), suppress(RuntimeRefusedError, RuntimeSilentError, OSError):
+        if any(owner_is_dead(session.owner) for session in rundir.sessions()):
             there = {_found(about).name for about in await calls.containers(SESSION_LABEL)}
             rundir.sweep(owner_is_dead, lambda path: path.name not in there and read_card(path) is None)
 

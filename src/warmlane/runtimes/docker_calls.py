@@ -10,6 +10,7 @@ Every failure leaves as RuntimeRefusedError (the daemon's own words and its HTTP
 
 from __future__ import annotations
 
+import queue
 import socket
 import threading
 import time
@@ -104,25 +105,34 @@ class _Pool(HTTPConnectionPool):
         _wire.get().detach()  # from here on the socket may serve somebody else's call
         super()._put_conn(conn)
 
+    def trim(self) -> None:
+        """Closes the connections that nobody is using."""
+        assert self.pool is not None
+        for _ in range(self.pool.qsize()):
+            with suppress(queue.Empty):
+                if (idle := self.pool.get_nowait()) is not None:
+                    idle.close()
+                self.pool.put_nowait(None)
+
 
 class _Adapter(HTTPAdapter):
     """Sends every request of the client to the one pool."""
 
     def __init__(self, address: DockerAddress) -> None:
         super().__init__()
-        self._pool = _Pool(address)
+        self.pool = _Pool(address)
 
     def get_connection(self, *_args: Any, **_kwargs: Any) -> _Pool:
-        return self._pool
+        return self.pool
 
     def get_connection_with_tls_context(self, *_args: Any, **_kwargs: Any) -> _Pool:
-        return self._pool
+        return self.pool
 
     def request_url(self, request: Any, proxies: Any) -> str:
         return str(request.path_url)
 
     def close(self) -> None:
-        self._pool.close()
+        self.pool.close()
         super().close()
 
 
@@ -133,7 +143,8 @@ class Calls:
         # An address in the client would choose docker-py's own transport for it; ours is put in its place.
         self._client: Any = docker.APIClient(base_url="tcp://127.0.0.1:2375", version=version, timeout=_PATIENCE)
         self._client.trust_env = False  # no proxies and no .netrc on the way to a local daemon
-        self._client.mount("http://", _Adapter(address))
+        self._adapter = _Adapter(address)
+        self._client.mount("http://", self._adapter)
         self._births = trio.CapacityLimiter(_BIRTHS)
         self._control = trio.CapacityLimiter(_CONTROL)
         self._cleanup = trio.CapacityLimiter(_CLEANUP)
@@ -144,6 +155,10 @@ class Calls:
 
     def close(self) -> None:
         self._client.close()
+
+    def trim(self) -> None:
+        """Gives up the descriptors that only serve to be quicker next time, because somebody needs some."""
+        self._adapter.pool.trim()
 
     async def create(self, name: str, config: Mapping[str, Any]) -> None:
         """`config` is the body of the API's `POST /containers/create`. Runs to the daemon's answer."""

@@ -11,6 +11,7 @@ what we may not delete; then it stays listed by `sessions`.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -54,7 +55,10 @@ class RunDirs:
     """
 
     def __init__(self, session_id: str, owner: str) -> None:
-        self.path = _base() / _safe(session_id)
+        try:
+            self.path = _base() / _safe(session_id)
+        except OSError as error:
+            raise RuntimeUnavailableError("run directory", str(error)) from error
         self._owner = owner
 
     def make(self, name: str, config: Mapping[str, Any]) -> Path:
@@ -138,6 +142,8 @@ def _base() -> Path:
         base.mkdir(mode=0o700, exist_ok=True)
         handle = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
         raise RuntimeUnavailableError("run directory", f"'{base}' cannot be used: {error.strerror}") from error
     try:
         about = os.fstat(handle)
