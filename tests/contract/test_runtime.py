@@ -217,7 +217,9 @@ async def test_what_happens_is_seen_in_its_order(place: Any) -> None:
                     seen.append(sighting.kind)
                 if sighting.kind == "removed":
                     break
-    assert seen in (["paused", "unpaused", "died", "removed"], ["paused", "unpaused", "removed"]), "a death may come late"
+    assert seen in (["paused", "unpaused", "died", "removed"], ["paused", "unpaused", "removed"]), (
+        "a death may come late"
+    )
 
 
 async def test_a_death_is_seen(place: Any) -> None:
