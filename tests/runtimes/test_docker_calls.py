@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -141,6 +142,32 @@ async def test_a_cancelled_birth_that_is_never_answered_is_given_up(
             nursery.cancel_scope.cancel()
     assert busy_threads() == []
     assert list(calls.unanswered) == (["wl-1"] if call == "create" else [])
+
+
+async def test_a_birth_that_never_reached_the_daemon_is_no_ghost(daemon: Any, calls: Calls) -> None:
+    await trio.Path(daemon.address.path).unlink()
+    with pytest.raises(RuntimeSilentError, match="No such file"):
+        await calls.create("wl-1", {"Image": "x"})
+    assert calls.unanswered == {}
+
+
+async def test_idle_connections_are_given_up_and_made_again(daemon: Any, calls: Calls) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+
+    async def script(exchange: Any) -> None:
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await exchange.answer(200, {"Id": "abc"})
+
+    daemon.script = script
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(calls.inspect, "wl-1")
+    assert len(os.listdir("/proc/self/fd")) > before + 2
+    calls.trim()
+    with trio.fail_after(5):
+        while len(os.listdir("/proc/self/fd")) > before:  # noqa: ASYNC110 - the other end hears of it in a moment
+            await trio.sleep(0.01)
+    assert await calls.inspect("wl-1") == {"Id": "abc"}
 
 
 async def test_a_birth_that_waits_in_line_is_cancelled_before_it_begins(daemon: Any, calls: Calls) -> None:

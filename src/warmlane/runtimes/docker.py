@@ -27,7 +27,7 @@ from warmlane.events import PullProgress
 from warmlane.plan.model import Container
 from warmlane.runtimes import rundir
 from warmlane.runtimes.docker_address import DockerAddress, docker_address
-from warmlane.runtimes.docker_calls import Calls
+from warmlane.runtimes.docker_calls import Calls, is_exhaustion
 from warmlane.runtimes.docker_hello import hail
 from warmlane.runtimes.docker_logs import read_tail
 from warmlane.runtimes.docker_pull import Images
@@ -76,6 +76,7 @@ class DockerRuntime:
         self._images = Images(calls)
         self._invoker = Invoker(uid=os.getuid(), gid=os.getgid())
         self._births: dict[str, Birth] = {}
+        self._alone = trio.Lock()
 
     def vet(self, container: Container) -> str | None:
         if container.image is None:
@@ -130,20 +131,14 @@ class DockerRuntime:
         await self._change(name, self._calls.unpause, paused=False)
 
     async def remove(self, name: str) -> None:
-        birth = self._births.get(name)
-        if birth is not None and birth.container.port is not None:
-            await self._stop(name)
-        await self._remove(name)
-        if (given_up := self._calls.unanswered.get(name)) is not None:
-            await trio.sleep(max(0.0, given_up + _GHOST - time.monotonic()))
-            await self._remove(name)
-            del self._calls.unanswered[name]
-        self._births.pop(name, None)
         try:
-            self._dirs.drop(name)
-        except OSError as error:
-            self._calls.trim()
-            raise RuntimeSilentError("remove its run directory", str(error)) from error
+            await self._end(name)
+        except RuntimeSilentError as error:
+            if not is_exhaustion(error):
+                raise
+            async with self._alone:  # with few descriptors, one after the other succeeds where all at once do not
+                self._calls.trim()
+                await self._end(name)
 
     async def alive(self, name: str) -> bool:
         about = await self._look(name)
@@ -194,6 +189,25 @@ class DockerRuntime:
                 if (pause := next(patience, None)) is None:
                     raise
             await trio.sleep(pause)
+
+    async def _end(self, name: str) -> None:
+        birth = self._births.get(name)
+        if birth is not None and birth.container.port is not None:
+            await self._stop(name)
+        await self._remove(name)
+        if (given_up := self._calls.unanswered.get(name)) is not None:
+            await trio.sleep(max(0.0, given_up + _GHOST - time.monotonic()))
+            await self._remove(name)
+            del self._calls.unanswered[name]
+        self._births.pop(name, None)
+        try:
+            try:
+                self._dirs.drop(name)
+            except OSError:
+                self._calls.trim()
+                self._dirs.drop(name)
+        except OSError as error:
+            raise RuntimeSilentError("remove its run directory", str(error)) from error
 
     async def _stop(self, name: str) -> None:
         with suppress(RuntimeRefusedError):  # it is gone, or the removal that follows says what is wrong

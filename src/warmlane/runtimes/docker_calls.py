@@ -10,6 +10,7 @@ Every failure leaves as RuntimeRefusedError (the daemon's own words and its HTTP
 
 from __future__ import annotations
 
+import errno
 import queue
 import socket
 import threading
@@ -47,6 +48,8 @@ class _Wire:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._cut = False
+        self.reached = False
+        """Whether it was connected: the daemon may have got the call."""
 
     def attach(self, connection: socket.socket) -> None:
         with self._lock:
@@ -79,10 +82,12 @@ class _Connection(HTTPConnection):
     def connect(self) -> None:
         seconds = self.timeout if isinstance(self.timeout, int | float) else None
         self.sock = self._address.dial(seconds, _wire.get().attach)
+        _wire.get().reached = True
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is not None:
             _wire.get().attach(self.sock)
+            _wire.get().reached = True
         super().request(*args, **kwargs)
 
     def close(self) -> None:
@@ -108,10 +113,14 @@ class _Pool(HTTPConnectionPool):
     def trim(self) -> None:
         """Closes the connections that nobody is using."""
         assert self.pool is not None
-        for _ in range(self.pool.qsize()):
-            with suppress(queue.Empty):
-                if (idle := self.pool.get_nowait()) is not None:
-                    idle.close()
+        taken: list[_Connection | None] = []
+        with suppress(queue.Empty):
+            while True:
+                taken.append(self.pool.get_nowait())
+        for idle in taken:
+            if idle is not None:
+                idle.close()
+            with suppress(queue.Full):  # a call that found it empty meanwhile has made a connection, and put it here
                 self.pool.put_nowait(None)
 
 
@@ -169,7 +178,8 @@ class Calls:
             except APIError:
                 raise
             except BaseException:
-                self.unanswered[name] = time.monotonic()
+                if _wire.get().reached:
+                    self.unanswered[name] = time.monotonic()
                 raise
 
         await self._uncut("create a container", self._births, run)
@@ -277,6 +287,16 @@ async def _cut_later(wire: _Wire, ended: trio.Event) -> None:
         with trio.move_on_after(_LAST_CHANCE, shield=True):
             await ended.wait()
         wire.cut()
+
+
+def is_exhaustion(error: BaseException) -> bool:
+    """Whether it was for want of a file descriptor."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _work(action: str, wire: _Wire, call: Callable[..., Any], args: tuple[Any, ...]) -> Any:

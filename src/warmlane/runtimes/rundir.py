@@ -18,6 +18,7 @@ import re
 import secrets
 import shutil
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -33,6 +34,7 @@ SOCKET = "agent.sock"
 
 _OWNER = ".owner"
 _FRESH = ".new-"
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 _MAKING = 60.0  # seconds after which a session's directory is not just being made any more
 _SOCKET_PATH_LIMIT = 107  # sockaddr_un holds 108 bytes, and one of them ends the string
 _BASE_LIMIT = 40  # leaves 67 for session, name and socket
@@ -142,7 +144,7 @@ def _base() -> Path:
         base.mkdir(mode=0o700, exist_ok=True)
         handle = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE):
+        if error.errno in _EXHAUSTED:
             raise
         raise RuntimeUnavailableError("run directory", f"'{base}' cannot be used: {error.strerror}") from error
     try:
@@ -182,11 +184,25 @@ def _is_directory(path: Path) -> bool:
 
 def _remove(path: Path) -> None:
     """Removes a tree without following links, even if the owner of a directory in it has closed it to us."""
-    shutil.rmtree(path, ignore_errors=True)
+    _remove_tree(path)
     if path.exists():
         for folder, _, _ in os.walk(path, onerror=_open_up):
             _open_folder(folder)
-        shutil.rmtree(path, ignore_errors=True)
+        _remove_tree(path)
+
+
+def _remove_tree(path: Path) -> None:
+    """Goes on after what it may not remove; raises OSError if there is no descriptor to go on with."""
+
+    def judge(_function: object, _path: object, error: BaseException | tuple[object, BaseException, object]) -> None:
+        cause = error[1] if isinstance(error, tuple) else error
+        if isinstance(cause, OSError) and cause.errno in _EXHAUSTED:
+            raise cause
+
+    if sys.version_info >= (3, 12):
+        shutil.rmtree(path, onexc=judge)
+    else:
+        shutil.rmtree(path, onerror=judge)
 
 
 def _open_up(error: OSError) -> None:
