@@ -179,5 +179,9 @@ def _reapers(session_id: str) -> list[int]:
 
 
 def _waiting(session_id: str) -> int:
-    (pid,) = _reapers(session_id)
-    return pid
+    """The one that waits. A process that has just been started has no words yet."""
+    deadline = time.monotonic() + WITHIN
+    while len(found := _reapers(session_id)) != 1:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.001)
+    return found[0]
