@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -185,10 +186,11 @@ class Agent:
         front = [self.process.pid]
         while front:
             parent = front.pop()
-            children = Path(f"/proc/{parent}/task/{parent}/children")
-            fresh = [int(pid) for pid in children.read_text().split()] if children.exists() else []
-            found += fresh
-            front += fresh
+            with suppress(OSError):  # it ended while we looked
+                children = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+                fresh = [int(pid) for pid in children.split()]
+                found += fresh
+                front += fresh
         return found
 
     def left(self) -> list[str]:

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,18 +116,15 @@ async def test_when_it_dies_another_one_takes_its_place(caplog: pytest.LogCaptur
 
 async def test_a_session_goes_on_without_one_until_it_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    with monkeypatch.context() as patched:
-        patched.setattr(sys, "executable", "/nowhere/python")
-        opened = open_reaper("process", session_id="s1", say=said.append)
-        reaper = await opened.__aenter__()
-    try:
+    async with AsyncExitStack() as stack:
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "executable", "/nowhere/python")
+            reaper = await stack.enter_async_context(open_reaper("process", session_id="s1", say=said.append))
         assert reaper.pid is None
         assert said[0].startswith("no reaper could be started ([Errno 2] No such file or directory")
         with trio.fail_after(10):
             while reaper.pid is None:  # noqa: ASYNC110 - it is the process table that is being watched
                 await trio.sleep(0.01)
-    finally:
-        await opened.__aexit__(None, None, None)
 
 
 async def test_it_is_gone_as_soon_as_the_session_is() -> None:

@@ -21,7 +21,7 @@ from functools import cache
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-import httpcore  # noqa: F401 - httpx loads it at its first use, and then there may be no descriptor left to do so
+import httpcore  # noqa: F401  # pyright: ignore[reportUnusedImport] - httpx loads it late, perhaps without a descriptor
 import httpx
 import trio
 

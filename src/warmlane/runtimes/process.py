@@ -65,8 +65,9 @@ class ProcessRuntime:
 
     async def create(self, birth: Birth) -> None:
         await trio.lowlevel.checkpoint()
-        if self._dirs.find(birth.name) is not None:
-            raise RuntimeRefusedError("create a container", f"the name '{birth.name}' is already in use")
+        with _readable("create a container"):
+            if self._dirs.find(birth.name) is not None:
+                raise RuntimeRefusedError("create a container", f"the name '{birth.name}' is already in use")
         path = self._dirs.path / birth.name
         try:
             box = Box(birth, self._dirs.make(birth.name, agent_config(birth, path)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import docker
@@ -40,23 +40,16 @@ class Yard:
     ) -> AsyncGenerator[Session]:
         """A session on the daemon, or on what stands before it at `url`; of its containers none is there afterwards."""
         settings = evolve(settings or Settings(max_containers=3, pause_grace=0.02), graces=graces)
-        opened = warmlane.open_session("docker", settings=settings)
-        async with self.opening:  # the environment is one for all sessions that are being opened
+        async with AsyncExitStack() as stack:
             before, os.environ["DOCKER_HOST"] = os.environ.get("DOCKER_HOST"), url or self.daemon.url
             try:
-                session = await opened.__aenter__()
+                session = await stack.enter_async_context(warmlane.open_session("docker", settings=settings))
             finally:
                 if before is None:
                     del os.environ["DOCKER_HOST"]
                 else:
                     os.environ["DOCKER_HOST"] = before
-        try:
             yield session
-        except BaseException as error:
-            if not await opened.__aexit__(type(error), error, error.__traceback__):
-                raise
-        else:
-            await opened.__aexit__(None, None, None)
         assert self.containers(session.id) == []
 
     def containers(self, session_id: str) -> list[str]:
