@@ -69,7 +69,7 @@ class OwnContainers:
                 dormancy_timeout=self._dormancy_timeout,
                 since=self._since,
             )
-        except BaseException:
+        except BaseException:  # a cancellation, too, holds nothing
             self._limit.release_on_behalf_of(token)
             raise
         self._tokens[lease] = token

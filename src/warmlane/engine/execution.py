@@ -103,7 +103,7 @@ class Execution:
         try:
             with self._scope:
                 await self._lanes()
-        except BaseException:
+        except BaseException:  # an outer cancellation, or a bug of ours: both end the run before its time
             self._aborted = True
             raise
         finally:

@@ -44,7 +44,7 @@ class DockerAddress:
             register(connection)
             connection.settimeout(seconds)
             connection.connect(target)
-        except BaseException:
+        except BaseException:  # whatever it was, nobody else knows this socket
             connection.close()
             raise
         return connection

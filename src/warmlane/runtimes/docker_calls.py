@@ -177,7 +177,7 @@ class Calls:
                 self._client.create_container_from_config(config, name)
             except APIError:
                 raise
-            except BaseException:
+            except BaseException:  # cut, silent or broken: it may have happened all the same
                 if _wire.get().reached:
                     self.unanswered[name] = time.monotonic()
                 raise

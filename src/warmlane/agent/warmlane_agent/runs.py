@@ -112,7 +112,7 @@ class Runs:
         self._children.clear()
         while signal_below(signal.SIGKILL):
             self._reap()
-            time.sleep(0.002)
+            time.sleep(0.002)  # the agent has nothing else to do: it is ending
 
     # From a request to a supervisor
 
