@@ -179,7 +179,7 @@ def test_what_is_no_readable_file_says_so(tmp_path: Path) -> None:
     assert sentence_of(tmp_path / "pipe.json") == "is not a regular file"
     assert sentence_of(tmp_path / "loop.json") == "the file cannot be read: Too many levels of symbolic links"
     assert sentence_of(Path("/proc/self/mem.json")) == "there is no such file"
-    assert sentence_of(Path("a\0.json")) == "the file cannot be read: embedded null byte"
+    assert "the file cannot be read: " in sentence_of(Path("a\0.json"))  # Python words the rest, each version its own
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ from warmlane.runtimes.process_box import read_card
 from warmlane.runtimes.protocol import Birth, Found, Sighting
 from warmlane.runtimes.rundir import SOCKET, RunDirs
 
-_SETTLING = (0.01, 0.05, 0.2, 0.5)  # seconds between tries while the daemon contradicts itself
+_SETTLING = (0.01, 0.05, 0.2, 0.5, 1.0)  # seconds between tries while the daemon contradicts itself
 _REMOVING = (0.02, 0.1, 0.5, 1.0, 2.0)  # the same for removals, where a mount or a process may take its time to go
 _POLL = 0.02  # seconds between looks at a removal that somebody else has begun
 _GHOST = 5.0  # seconds for which a creation that was never answered may still happen

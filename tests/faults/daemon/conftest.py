@@ -41,14 +41,15 @@ class Yard:
         """A session on the daemon, or on what stands before it at `url`; of its containers none is there afterwards."""
         settings = evolve(settings or Settings(max_containers=3, pause_grace=0.02), graces=graces)
         async with AsyncExitStack() as stack:
-            before, os.environ["DOCKER_HOST"] = os.environ.get("DOCKER_HOST"), url or self.daemon.url
-            try:
-                session = await stack.enter_async_context(warmlane.open_session("docker", settings=settings))
-            finally:
-                if before is None:
-                    del os.environ["DOCKER_HOST"]
-                else:
-                    os.environ["DOCKER_HOST"] = before
+            async with self.opening:  # the environment is one for all
+                before, os.environ["DOCKER_HOST"] = os.environ.get("DOCKER_HOST"), url or self.daemon.url
+                try:
+                    session = await stack.enter_async_context(warmlane.open_session("docker", settings=settings))
+                finally:
+                    if before is None:
+                        del os.environ["DOCKER_HOST"]
+                    else:
+                        os.environ["DOCKER_HOST"] = before
             yield session
         assert self.containers(session.id) == []
 
