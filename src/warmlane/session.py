@@ -168,11 +168,11 @@ def _guarded(runtime: Runtime, session_id: str, bus: Bus) -> AbstractAsyncContex
 
 
 async def _sweep(runtime: Runtime, settings: Settings) -> None:
-    """Removes what dead sessions have left, beside the session's own work; what it cannot, the next start tries."""
+    """Removes what ended sessions have left, beside the session's own work; what it cannot, the next start tries."""
     try:
         await sweep(runtime, settings.graces)
     except WarmlaneError as error:
-        _log.warning("could not look for what dead sessions have left: %s", error)
+        _log.warning("could not look for what ended sessions have left: %s", error)
 
 
 async def run(

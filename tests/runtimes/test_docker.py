@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import trio
+from attrs import evolve
 
 from warmlane.errors import (
     ContainerFaultError,
@@ -52,7 +54,8 @@ class World:
         elif kind == "inspect":
             await exchange.answer(200, self.inspected())
         else:
-            self.state = {"start": "running", "pause": "paused", "unpause": "running", "remove": "none"}[kind]
+            after = {"start": "running", "pause": "paused", "unpause": "running", "stop": "exited", "remove": "none"}
+            self.state = after[kind]
             await exchange.answer(200, {})
 
     @staticmethod
@@ -183,8 +186,12 @@ async def test_an_image_that_vanished_is_looked_for_again(world: World, runtime:
     assert world.asked.count("image") == 2
 
 
-async def test_the_run_directory_is_there_from_creation_to_removal(world: World, runtime: DockerRuntime) -> None:
-    await runtime.create(birth())
+@pytest.mark.parametrize("container", [{"transport": "unix"}, {"transport": "tcp", "port": 80}], ids=["agent", "none"])
+async def test_the_run_directory_is_there_from_creation_to_removal(
+    world: World, runtime: DockerRuntime, container: dict[str, Any]
+) -> None:
+    """Without an agent in the container, too, for it tells what a session has left."""
+    await runtime.create(evolve(birth(), container=Container(image="x", **container)))
     (ours,) = [session for session in rundir.sessions() if session.session_id == "contradictions"]
     assert [path.name for path in ours.containers] == [NAME]
     await runtime.remove(NAME)
@@ -219,6 +226,33 @@ async def test_a_run_directory_that_lost_owner_and_container_is_swept(
             with_container.drop(path.name)
         for session in (with_container, without, alive):
             session.close()
+
+
+@pytest.mark.parametrize(
+    ("owner", "hidden", "abandoned"), [("me", False, True), ("you", False, False), ("me", True, False)]
+)
+async def test_what_a_session_left_is_known_for_sure_or_not_at_all(
+    daemon: Any, runtime: DockerRuntime, monkeypatch: pytest.MonkeyPatch, owner: str, hidden: bool, abandoned: bool
+) -> None:
+    """Under the same name somebody else may have one; and run directories may be closed to us."""
+    dirs = rundir.RunDirs("ended", "me")
+    dirs.make(NAME, {})
+    dirs.close()
+    labels = {"warmlane.session": "ended", "warmlane.owner": owner}
+
+    async def script(exchange: Any) -> None:
+        await exchange.answer(200, [{"Names": [f"/{NAME}"], "State": "running", "Labels": labels}])
+
+    def refuse() -> None:
+        raise PermissionError(errno.EACCES, "no")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(daemon, "script", script)
+        if hidden:
+            patched.setattr(rundir, "sessions", refuse)
+        assert [found.abandoned for found in await runtime.owned()] == [abandoned]
+    dirs.drop(NAME)
+    dirs.close()
 
 
 async def test_a_full_disk_is_a_refusal(world: World, runtime: DockerRuntime, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from warmlane.errors import RuntimeUnavailableError
-from warmlane.runtimes.rundir import RunDirs, sessions, sweep
+from warmlane.runtimes.rundir import RunDirs, left_behind, sessions, sweep
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +75,69 @@ def test_close_keeps_what_was_not_dropped(base: Path) -> None:
     assert [(s.session_id, s.owner, s.containers) for s in sessions()] == [("s1", "me", (path,))]
 
 
+def test_what_is_left_is_nobody_s_from_the_end_of_its_session_on_and_until_it_is_gone(base: Path) -> None:
+    """The neighbour, whose session goes on, keeps what is its own."""
+    RunDirs("s0", "me").make("zero", {})
+    dirs = RunDirs("s1", "me")
+    dirs.make("one", {})
+    dirs.make("two", {})
+    assert left_behind() == set()
+    dirs.close()
+    assert left_behind() == {("me", "one"), ("me", "two")}
+    dirs.close()
+    assert [(s.session_id, s.owner, s.ended) for s in sessions()] == [("s0", "me", False), ("s1", "me", True)]
+    for name in ("one", "two"):
+        RunDirs("sweeper", "them").drop(name)
+    assert left_behind() == set()
+    assert [path.name for path in base.iterdir()] == ["s0"]
+
+
+def test_a_session_that_has_ended_makes_nothing_more_nor_does_one_of_its_name(base: Path) -> None:
+    """Else it would look abandoned from its first moment on."""
+    dirs = RunDirs("s1", "me")
+    dirs.make("one", {})
+    dirs.close()
+    for again in (dirs, RunDirs("s1", "me")):
+        with pytest.raises(FileExistsError, match="has ended"):
+            again.make("two", {})
+
+
+def test_an_end_that_cannot_be_written_down_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    dirs = RunDirs("s1", "me")
+    dirs.make("one", {})
+
+    def refuse(_self: Path, _target: Path) -> None:
+        raise OSError(errno.EROFS, "read-only")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    dirs.close()
+    assert left_behind() == set()
+    assert [(s.owner, s.ended) for s in sessions()] == [("me", False)]
+
+
+@pytest.mark.parametrize("hidden", ["s1", "s1/.ended"])
+def test_what_nobody_shows_us_is_not_known(hidden: str, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("s1", "s2"):
+        dirs = RunDirs(name, "me")
+        dirs.make(f"{name}-1", {})
+        dirs.close()
+    closed = base / hidden
+
+    def forbid(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: Path, *more: Any, **named: Any) -> Any:
+            if self == closed:
+                raise PermissionError(errno.EACCES, "no")
+            return real(self, *more, **named)
+
+        return call
+
+    monkeypatch.setattr(Path, "iterdir", forbid(Path.iterdir))
+    monkeypatch.setattr(Path, "read_text", forbid(Path.read_text))
+    assert left_behind() == {("me", "s2-1")}
+    sweep(lambda _owner: True, lambda _path: True)
+    assert [path.name for path in base.iterdir()] == ["s1"]
+
+
 def test_drop_does_not_follow_links(base: Path, tmp_path: Path) -> None:
     (tmp_path / "precious").touch()
     dirs = RunDirs("s1", "me")
@@ -106,8 +171,12 @@ def test_sweep_spares_the_living() -> None:
     there = RunDirs("there", "dead").make("two", {})
     RunDirs("alive", "alive").make("three", {})
     RunDirs("unknown", "").make("four", {})
-    sweep(lambda owner: owner != "alive", lambda path: path == gone)
-    assert [s.session_id for s in sessions()] == ["alive", "there", "unknown"]
+    for name, owner in {"left": "alive", "left-by-the-dead": "dead"}.items():
+        dirs = RunDirs(name, owner)
+        dirs.make(name, {})
+        dirs.close()
+    sweep(lambda owner: owner != "alive", lambda path: path == gone or path.name.startswith("left"))
+    assert [s.session_id for s in sessions()] == ["alive", "left", "there", "unknown"]
     assert there.exists()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+from attrs import evolve
 from trio.testing import MockClock
 
 from warmlane.errors import RuntimeSilentError
@@ -42,6 +43,15 @@ async def test_what_cannot_be_removed_is_named_with_the_reason(autojump_clock: M
             "stuck": "its removal was not confirmed within 2 seconds",
             "broken": "no answer to 'remove broken': the connection was reset",
         }
+
+
+async def test_what_a_session_left_when_it_ended_goes_though_its_owner_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_fake_runtime() as runtime:
+        await containers(runtime, left="alive", mine="alive", unknown="")
+        found = [evolve(one, abandoned=one.name == "left") for one in await runtime.owned()]
+        monkeypatch.setattr(runtime.host, "found", lambda: found)
+        assert await sweep(runtime) == Swept(removed=("left",), kept=("mine", "unknown"))
+        assert runtime.host.names() == ["mine", "unknown"]
 
 
 async def test_nothing_to_sweep() -> None:

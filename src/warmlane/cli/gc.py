@@ -1,4 +1,5 @@
-"""`warmlane gc`: what sessions that were killed have left is removed; whatever may belong to a living one stays."""
+"""`warmlane gc`: what sessions have left that were killed, or could not remove it, is removed; whatever may belong to a
+living one stays."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from typing import Any, Literal
 
 import trio
+from attrs import evolve
 
 from warmlane.agent.client import HttpAgent
 from warmlane.agent.protocol import Agent
@@ -22,6 +23,7 @@ from warmlane.errors import (
     ContainerLostError,
     RuntimeRefusedError,
     RuntimeSilentError,
+    RuntimeUnavailableError,
 )
 from warmlane.events import PullProgress
 from warmlane.plan.model import Container
@@ -97,13 +99,13 @@ class DockerRuntime:
             raise RuntimeRefusedError("create a container", f"the name '{birth.name}' is already in use", status=409)
         has_agent = birth.container.port is None
         try:
-            run_dir = self._dirs.make(birth.name, agent_config(birth)) if has_agent else None
+            run_dir = self._dirs.make(birth.name, agent_config(birth))  # without an agent, too: it stands on record
         except OSError as error:
             self._calls.trim()
             raise RuntimeRefusedError("make its run directory", str(error)) from error
         self._births[birth.name] = birth
         image = birth.container.image or ""
-        config = container_config(birth, run_dir, self._invoker, self._images.user_of(image))
+        config = container_config(birth, run_dir if has_agent else None, self._invoker, self._images.user_of(image))
         try:
             await self._calls.create(birth.name, config)
         except RuntimeRefusedError as refusal:
@@ -155,7 +157,12 @@ class DockerRuntime:
         return await read_tail(self._address, self._version, name)
 
     async def owned(self) -> list[Found]:
-        return [_found(about) for about in await self._calls.containers(SESSION_LABEL)]
+        listed = await self._calls.containers(SESSION_LABEL)
+        try:
+            abandoned = rundir.left_behind()
+        except (OSError, RuntimeUnavailableError):
+            abandoned = set[tuple[str, str]]()  # not known for sure
+        return [evolve(one, abandoned=(one.owner, one.name) in abandoned) for one in map(_found, listed)]
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Sighting]]:
         return sightings(self._address, self._version, f"{SESSION_LABEL}={self._session_id}")

@@ -29,7 +29,7 @@ from warmlane.nursery import open_service_nursery
 from warmlane.plan.model import Container
 from warmlane.runtimes.loopback import port_is_free
 from warmlane.runtimes.owner import owner_is_dead
-from warmlane.runtimes.process_box import Box, Card, address_of, agent_config, never_began, read_card
+from warmlane.runtimes.process_box import Box, Card, address_of, agent_config, never_began, read_card, wait_for_the_left
 from warmlane.runtimes.process_tree import Identity, is_stopping, marked, signal_each
 from warmlane.runtimes.protocol import Birth, Found, Sighting
 from warmlane.runtimes.rundir import RunDirs, sessions, sweep
@@ -118,6 +118,7 @@ class ProcessRuntime:
                     self._dirs.drop(name)
                 return
             await _end(card)
+            wait_for_the_left()
             box = self._boxes.get(name)
             if box is not None and box.process is not None:
                 await box.ended.wait()
@@ -157,7 +158,11 @@ class ProcessRuntime:
         with _readable("list the local processes"):
             return [
                 Found(
-                    name=path.name, session_id=session.session_id, owner=card.owner, state=self._state(path.name, card)
+                    name=path.name,
+                    session_id=session.session_id,
+                    owner=card.owner,
+                    state=self._state(path.name, card),
+                    abandoned=session.ended,
                 )
                 for session in sessions()
                 for path in session.containers
@@ -198,7 +203,11 @@ class ProcessRuntime:
 
     async def _attend(self, box: Box) -> None:
         """Waits for the end of an agent, so that it is no zombie, and says so."""
-        await trio.lowlevel.wait_readable(box.handle)
+        try:
+            await trio.lowlevel.wait_readable(box.handle)
+        except trio.Cancelled:
+            box.leave()
+            raise
         box.wait()
         self._publish("died", box.birth.name)
 
@@ -210,6 +219,7 @@ async def open_process(*, session_id: str, owner: str) -> AsyncGenerator[Process
     Leaving it lets go of all lifelines; containers are for the pool to remove before.
     """
     _require_linux()
+    wait_for_the_left()
     try:
         sweep(owner_is_dead, _is_gone)
     except OSError as error:

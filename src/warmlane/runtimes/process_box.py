@@ -31,6 +31,8 @@ _BOX_JSON = "box.json"
 _LOG = "agent.log"
 _LOG_TAIL = 4096
 _BACKLOG = 128
+_left: list[subprocess.Popen[bytes]] = []
+"""The agents that sessions of this process have left behind, and that have not ended: they are its children still."""
 _OF_A_BLOCK = frozenset(
     f"WARMLANE_{name}" for name in ("EXECUTION_ID", "BLOCK_ID", "ATTEMPT", "INPUT", "OUTPUT", "WORKSPACE")
 )
@@ -90,6 +92,11 @@ def agent_config(birth: Birth, path: Path) -> dict[str, Any]:
         "lifeline": True,
         "scratch": str(path),
     }
+
+
+def wait_for_the_left() -> None:
+    """Sees to it that those of `Box.leave` that have ended are no zombies."""
+    _left[:] = [process for process in _left if process.poll() is None]
 
 
 def address_of(birth: Birth, path: Path) -> str:
@@ -194,6 +201,14 @@ class Box:
         """Lets go of the lifeline."""
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
+
+    def leave(self) -> None:
+        """Its session ends, and it is not confirmed gone: thaws it and lets go of the lifeline, so that it may end."""
+        assert self.process is not None
+        self.thaw()
+        self.close()
+        os.close(self.handle)
+        _left.append(self.process)
 
     def _environment(self) -> Mapping[str, str]:
         """Ours, without what only the blocks of another Warmlane around us should see."""

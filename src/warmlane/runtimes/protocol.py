@@ -47,6 +47,8 @@ class Found:
     session_id: str
     owner: str
     state: Literal["created", "running", "paused", "dead"]
+    abandoned: bool = False
+    """Whether its session is known to have ended without it, although its owner may live."""
 
 
 @frozen(kw_only=True)

@@ -1,8 +1,12 @@
 """The run directories: what a container's agent reads and where its socket lies, on the host's own file system.
 
 `<base>/<session>/<container>/agent.json`, with `<base>` 0700 and ours, so that no other user of the host comes near,
-while a container that runs as any user may read its directory (and make its socket there) through a mount. Each
-session's directory names its owner, and so tells `warmlane gc` what a killed engine left.
+while a container that runs as any user may read its directory (and make its socket there) through a mount.
+
+A container has its directory from before it is made until it is confirmed gone. Each session's directory names its
+owner, and so tells `warmlane gc` what a killed engine left. One that a session leaves when it ends says so: what is in
+it is nobody's any more, though the owner's process lives on. The mark is the owner's file under another name, for a
+rename takes neither space nor a descriptor; where it fails, what was left counts as in use until that process ends.
 
 All calls are synchronous and short, and may be made from any thread; they raise OSError if this machine refuses (no
 space, no file descriptor). A directory is gone when `drop` has returned, unless a container's user has put into it
@@ -22,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +38,8 @@ AGENT_JSON = "agent.json"
 SOCKET = "agent.sock"
 
 _OWNER = ".owner"
+_ENDED = ".ended"
+"""The same file, once the session has ended."""
 _FRESH = ".new-"
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 _MAKING = 60.0  # seconds after which a session's directory is not just being made any more
@@ -43,10 +50,12 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 @frozen(kw_only=True)
 class SessionDirs:
-    """What there is of one session, ours or another's. `owner` is empty if it cannot be told."""
+    """What there is of one session, ours or another's. `owner` is empty if it cannot be told; `ended` is what is known
+    for sure."""
 
     session_id: str
     owner: str
+    ended: bool
     containers: tuple[Path, ...]
 
 
@@ -73,6 +82,8 @@ class RunDirs:
             raise ValueError(f"'{name}' is too long a name: the path of its socket would be over 107 bytes")
         if not self.path.exists():
             self._begin()
+        elif (self.path / _ENDED).exists():
+            raise FileExistsError(errno.EEXIST, "a session of that name has ended, and left this", str(self.path))
         path.mkdir()
         (path / AGENT_JSON).write_text(json.dumps(config), encoding="utf-8")
         (path / AGENT_JSON).chmod(0o644)  # whatever the umask is
@@ -108,7 +119,10 @@ class RunDirs:
             raise
 
     def close(self) -> None:
-        """Ends the session. Directories that were not dropped stay: their containers are not confirmed gone."""
+        """Ends the session, for all to see. Directories that were not dropped stay: their containers are not confirmed
+        gone. No container may be made, used or removed through this object any more."""
+        with suppress(OSError):
+            (self.path / _OWNER).rename(self.path / _ENDED)
         _remove_if_empty(self.path)
 
 
@@ -116,6 +130,11 @@ def sessions() -> list[SessionDirs]:
     """The run directories of all sessions of this user, our own too."""
     found = [_read(path) for path in sorted(_base().iterdir()) if not path.name.startswith(".") and _is_directory(path)]
     return [session for session in found if session is not None]
+
+
+def left_behind() -> set[tuple[str, str]]:
+    """Owner and name of each container that a session could not remove before it ended."""
+    return {(session.owner, path.name) for session in sessions() if session.ended for path in session.containers}
 
 
 def sweep(is_dead: Callable[[str], bool], is_gone: Callable[[Path], bool]) -> None:
@@ -168,14 +187,21 @@ def _safe(name: str) -> str:
 def _read(path: Path) -> SessionDirs | None:
     try:
         entries = sorted(path.iterdir())
-    except FileNotFoundError:
-        return None  # that session has ended while we looked
-    try:
-        owner = (path / _OWNER).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        owner = ""
+    except (FileNotFoundError, PermissionError):
+        return None  # that session has ended while we looked; or nothing of it can be known
+    owner, ended = _owner_of(path)
     containers = tuple(entry for entry in entries if not entry.name.startswith(".") and _is_directory(entry))
-    return SessionDirs(session_id=path.name, owner=owner, containers=containers)
+    return SessionDirs(session_id=path.name, owner=owner, ended=ended, containers=containers)
+
+
+def _owner_of(path: Path) -> tuple[str, bool]:
+    """The owner of a session, and whether it has ended. In this order, for it may do so while we look."""
+    for name in (_OWNER, _ENDED):
+        try:
+            return (path / name).read_text(encoding="utf-8"), name == _ENDED
+        except (OSError, UnicodeDecodeError):
+            continue
+    return "", False
 
 
 def _is_directory(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Removing what dead sessions have left, and nothing of a live one.
+"""Removing what sessions have left that were killed or could not remove it themselves, and nothing of a live one.
 
 `warmlane gc` calls it, every session's start, and the reaper of a session whose engine has died.
 """
@@ -16,7 +16,7 @@ from warmlane.settings import Graces
 
 @frozen(kw_only=True)
 class Swept:
-    """What a sweep did. `kept` belong to owners that live, or of which we cannot know; `failed` says why."""
+    """What a sweep did. `kept` belong to sessions that live, or of which we cannot know; `failed` says why."""
 
     removed: tuple[str, ...] = ()
     failed: tuple[tuple[str, str], ...] = ()
@@ -25,7 +25,8 @@ class Swept:
 
 
 async def sweep(runtime: Runtime, graces: Graces | None = None, *, ended: str | None = None) -> Swept:
-    """Removes all containers of owners that are known to be dead, side by side, each within the grace for removals.
+    """Removes all containers whose owner is known to be dead, or whose session to have ended, side by side, each
+    within the grace for removals.
 
     ended: a session of which the caller knows that it has ended; then all of that session's, and no others.
     Raises what `owned` raises. Cancelling leaves removals undone; the next sweep does them.
@@ -33,7 +34,7 @@ async def sweep(runtime: Runtime, graces: Graces | None = None, *, ended: str | 
     grace = (graces or Graces()).remove
     found = await runtime.owned()
     if ended is None:
-        dead = [container.name for container in found if owner_is_dead(container.owner)]
+        dead = [container.name for container in found if container.abandoned or owner_is_dead(container.owner)]
     else:
         dead = [container.name for container in found if container.session_id == ended]
     failed: dict[str, str] = {}
