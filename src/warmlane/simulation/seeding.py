@@ -24,12 +24,13 @@ _GENERATOR = "_r"
 
 def run_seeded(program: Callable[[], Awaitable[T]], seed: str) -> T:
     """Runs it from simulated time 0, in which hours pass at once. Same program and same seed: the same course."""
-    with _seeded_scheduler(seed):
+    with seeded_scheduler(seed):
         return trio.run(program, clock=MockClock(autojump_threshold=0))
 
 
 @contextmanager
-def _seeded_scheduler(seed: str) -> Generator[None]:
+def seeded_scheduler(seed: str) -> Generator[None]:
+    """Runs of Trio within it are scheduled by that seed; on leaving, the scheduler is as it was before."""
     scheduler = importlib.import_module("trio._core._run")
     generator = getattr(scheduler, _GENERATOR, None)
     switch = getattr(scheduler, _SWITCH, None)
