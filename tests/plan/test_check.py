@@ -37,7 +37,8 @@ LANES: list[tuple[dict[str, Any], list[str]]] = [
     (plan_of({"a": RUN}, ["a", "xyz"]), ["$.lanes[1]: there is no block 'xyz'"]),
     (plan_of({"a": RUN}, [{"blocks": ["a", "a"]}]), ["$.lanes[0].blocks[1]: block 'a' already stands at $.lanes[0].blocks[0]; a block runs once"]),
     (plan_of({"a": RUN, "b": RUN}, [{"blocks": ["a", "b"]}, "b"]), ["$.lanes[1]: block 'b' already stands at $.lanes[0].blocks[1]; a block runs once"]),
-    (plan_of({"a": {"request": {}}}, []), ["$.lanes: must not be empty"]),
+    (plan_of({"a": RUN}, []), ["$.lanes: must not be empty"]),
+    (plan_of({"lint": RUN}, [{"blocks": ["lnt"]}]), ["$.blocks.lint: stands in no lane, and would never run", "$.lanes[0].blocks[0]: there is no block 'lnt'; did you mean 'lint'?"]),
     (plan_of({"a": {**RUN, "container": {"port": 1}}, "b": RUN}, ["b"]), ["$.blocks.a: stands in no lane, and would never run", "$.blocks.a: its container has a 'port', so it is an image's own service, and takes only 'request' blocks"]),
     (plan_of({"a": RUN, "b": RUN}, ["a"]), ["$.blocks.b: stands in no lane, and would never run"]),
     (plan_of({"inputs": RUN}, ["inputs"]), [
@@ -182,7 +183,7 @@ HANDMADE: list[tuple[Any, list[str]]] = [
     (handmade(container=Container(workspace=Workspace(path=""))), ["$.container.workspace.path: must be the path of a folder, 1 to 4096 characters without NUL, got ''"]),
     (handmade(container=Container(env={"A": 1})), ["$.container.env.A: expected a string, got a number; put it in quotes"]),  # type: ignore[dict-item]  # on purpose
     (handmade(inputs={"i": Input(default=object)}), ["$.inputs.i.default: expected plain JSON, got a Python type"]),
-    (handmade(blocks=block(command=("x",), input={"x": {1}}, from_={"y": "zzz"})), ["$.blocks.a.input.x: expected plain JSON, got a Python set"]),
+    (handmade(blocks=block(command=("x",), input={"x": {1}}, from_={"y": "zzz"})), ["$.blocks.a.input.x: expected plain JSON, got a Python set", "$.blocks.a.from.y: there is no 'zzz' to pick from; there is 'inputs'"]),
     (handmade(blocks=block(request=Request(body=b"x"), container=Container(port=1))), ["$.blocks.a.request.body: expected plain JSON, got a Python bytes"]),
     (handmade(failure_mode="lenien", max_containers="3"), [
         "$.failureMode: expected one of 'strict', 'lenient', got 'lenien'; did you mean 'lenient'?",

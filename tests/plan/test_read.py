@@ -191,15 +191,15 @@ WRONG_IN_BLOCK: list[tuple[dict[str, Any], str]] = [
         "$.blocks.a.python: must be 'module:function', such as 'checks:report' or 'tools.checks:report', got 'checks'",
     ),
     (
-        {"request": {"method": "get"}},
+        {"request": {"method": "get"}, "container": {"port": 80}},
         "$.blocks.a.request.method: must be an HTTP method in capitals, such as GET or POST, got 'get'",
     ),
     (
-        {"request": {"path": "x"}},
+        {"request": {"path": "x"}, "container": {"port": 80}},
         "$.blocks.a.request.path: must be a path that begins with '/', percent-encoded where needed, got 'x'",
     ),
     (
-        {"request": {"headers": {"A": "b\r\nC: d"}}},
+        {"request": {"headers": {"A": "b\r\nC: d"}}, "container": {"port": 80}},
         r"$.blocks.a.request.headers.A: must be printable ASCII on one line, got 'b\r\nC: d'",
     ),
     ({**EMPTY, "timeout": 5}, "$.blocks.a.timeout: unknown key; did you mean 'timeoutMs'?"),

@@ -12,7 +12,7 @@ from typing import Any
 
 from warmlane.errors import PlanError, Problem
 from warmlane.plan import documents
-from warmlane.plan.check import check_document, check_meaning
+from warmlane.plan.check import check_document
 from warmlane.plan.model import WorkflowPlan
 from warmlane.plan.paths import problems_in_order
 from warmlane.plan.plain import is_object
@@ -39,8 +39,9 @@ def read_plan(document: Any, *, folder: str | os.PathLike[str] | None = None, so
     `folder` is where relative workspaces are taken from (default: the current one), `source` names the document in
     errors. Raises PlanError with all problems.
     """
-    plan, findings = shape(_with_absolute_workspaces(document, os.path.abspath(folder or ".")), walk(document))
-    findings += check_document(document, findings) if plan is None else check_meaning(plan)
+    absolute = _with_absolute_workspaces(document, os.path.abspath(folder or "."))
+    plan, findings = shape(absolute, walk(document))
+    findings += check_document(absolute, plan, findings)
     if plan is None or findings:
         raise PlanError(problems_in_order(findings, document), source=source)
     return plan
