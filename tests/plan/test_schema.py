@@ -99,3 +99,21 @@ def test_every_key_says_what_it_is_for() -> None:
     described = {cls.__name__ for cls in classes if cls.__module__ == model.__name__} - {"WorkflowPlan"}
     assert described == set(schema["$defs"])
     assert all(fields_of(cls) for cls in classes)
+
+
+def test_durations_are_milliseconds_to_the_schema_and_seconds_to_python() -> None:
+    schema = plan_schema()
+    holders = {"WorkflowPlan": schema, **schema["$defs"]}
+    said = {
+        (cls, key): entry["description"]
+        for cls, holder in holders.items()
+        for key, entry in holder["properties"].items()
+        if key.endswith("Ms")
+    }
+    assert set(said) == {("Block", "timeoutMs"), ("WorkflowPlan", "timeoutMs"), ("WorkflowPlan", "dormancyTimeoutMs")}
+    assert all(text.endswith(" In milliseconds.") for text in said.values())
+    assert all("milliseconds" not in str(fields_of(getattr(model, cls))) for cls in holders)
+    assert model.Block.__doc__ is not None
+    assert "`timeout` is in seconds" in model.Block.__doc__
+    assert model.WorkflowPlan.__doc__ is not None
+    assert "`dormancy_timeout`\n    are in seconds" in model.WorkflowPlan.__doc__

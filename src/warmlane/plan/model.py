@@ -2,7 +2,7 @@
 
 Everyone who runs or shows a plan works on these classes; `read.py` makes them from a document, `check.py` says
 what is wrong with one, `schema.py` says the same to an editor. All three read the types below: an `Annotated` type
-carries the rule that its values keep (`words.py`) and the sentence that the schema shows.
+carries the rule that its values keep (`words.py`) and the sentence that the schema shows, which adds the unit.
 Durations are seconds here and milliseconds in the document (`wire.py` has the names).
 
 A class never refuses a wrong value by itself: a plan made by hand is checked as a whole, so that its author sees
@@ -139,7 +139,10 @@ def _words(value: Sequence[str] | None) -> tuple[str, ...] | None:
 
 @frozen(kw_only=True)
 class Block:
-    """One unit of work: exactly one of `command` (argv), `python` (`module:function`) and `request`."""
+    """One unit of work: exactly one of `command` (argv), `python` (`module:function`) and `request`.
+
+    `timeout` is in seconds (a document says `timeoutMs`): the block is then ended, and has failed. None: no limit.
+    """
 
     command: Annotated[tuple[Argument, ...] | None, NOT_EMPTY_LIST, "A program and its arguments."] = field(
         default=None, converter=_words
@@ -150,7 +153,7 @@ class Block:
     from_: Annotated[
         Mapping[str, Expression], "What the block gets: JMESPath over 'inputs' and the outputs of earlier blocks."
     ] = Factory(dict[str, str])
-    timeout: Annotated[Deadline | None, "After this many milliseconds the block is ended, and has failed."] = field(
+    timeout: Annotated[Deadline | None, "After so long the block is ended, and has failed."] = field(
         default=None, metadata=SECONDS
     )
     container: Annotated[Container, "This block's own words, over the plan's."] = Container()
@@ -181,7 +184,8 @@ def _lanes(value: Sequence[str | ParallelLane]) -> tuple[ParallelLane, ...]:
 class WorkflowPlan:
     """A whole workflow. Made by hand, it is checked when it is run; made by `read_plan`, when it is read.
 
-    `lanes` takes a block id for a lane of one block.
+    `lanes` takes a block id for a lane of one block. `timeout` (of a whole run; None: no limit) and `dormancy_timeout`
+    are in seconds (a document says `timeoutMs` and `dormancyTimeoutMs`).
     """
 
     name: Annotated[PlanName, "What the plan is called."]
@@ -198,10 +202,10 @@ class WorkflowPlan:
         "multi-container"
     )
     max_containers: Annotated[Count, "At most this many containers at once."] = 10
-    dormancy_timeout: Annotated[Wait, "A container that has been dormant for so many milliseconds is removed."] = field(
+    dormancy_timeout: Annotated[Wait, "A container that has been dormant for so long is removed."] = field(
         default=300.0, metadata=SECONDS
     )
-    timeout: Annotated[Deadline | None, "After this many milliseconds the run is ended, and has failed."] = field(
+    timeout: Annotated[Deadline | None, "After so long the run is ended, and has failed."] = field(
         default=None, metadata=SECONDS
     )
 

@@ -36,7 +36,7 @@ def _object(cls: type[Any], definitions: dict[str, Any]) -> dict[str, Any]:
     schema: dict[str, Any] = {
         "description": " ".join((cls.__doc__ or "").split("\n\n")[0].split()),
         "type": "object",
-        "properties": {wire_name(field): _type(field.type, definitions) for field in fields},
+        "properties": {wire_name(field): _property(field, definitions) for field in fields},
         "additionalProperties": False,
     }
     required = [wire_name(field) for field in fields if field.default is attrs.NOTHING]
@@ -44,6 +44,13 @@ def _object(cls: type[Any], definitions: dict[str, Any]) -> dict[str, Any]:
         schema["required"] = required
     if cls is Block:
         schema["oneOf"] = [{"required": [kind]} for kind in KINDS_OF_BLOCK]
+    return schema
+
+
+def _property(field: attrs.Attribute[Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    schema = _type(field.type, definitions)
+    if field.metadata.get("unit") == "seconds":
+        schema["description"] += " In milliseconds."
     return schema
 
 
