@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from warmlane.errors import WarmlaneError as WarmlaneError
     from warmlane.plan.model import Block as Block
     from warmlane.plan.model import Container as Container
+    from warmlane.plan.model import Input as Input
     from warmlane.plan.model import ParallelLane as ParallelLane
+    from warmlane.plan.model import Request as Request
     from warmlane.plan.model import WorkflowPlan as WorkflowPlan
+    from warmlane.plan.model import Workspace as Workspace
     from warmlane.plan.read import load_plan as load_plan
     from warmlane.plan.read import read_plan as read_plan
     from warmlane.records import BlockResult as BlockResult
@@ -38,15 +41,18 @@ _HOMES = {
     "Container": "plan.model",
     "Execution": "engine",
     "Graces": "settings",
+    "Input": "plan.model",
     "LeftBehindError": "errors",
     "ParallelLane": "plan.model",
     "PlanError": "errors",
     "Report": "engine",
+    "Request": "plan.model",
     "RuntimeUnavailableError": "errors",
     "Session": "session",
     "Settings": "settings",
     "WarmlaneError": "errors",
     "WorkflowPlan": "plan.model",
+    "Workspace": "plan.model",
     "load_plan": "plan.read",
     "open_session": "session",
     "read_plan": "plan.read",
@@ -59,15 +65,18 @@ __all__ = [
     "Container",
     "Execution",
     "Graces",
+    "Input",
     "LeftBehindError",
     "ParallelLane",
     "PlanError",
     "Report",
+    "Request",
     "RuntimeUnavailableError",
     "Session",
     "Settings",
     "WarmlaneError",
     "WorkflowPlan",
+    "Workspace",
     "__version__",
     "load_plan",
     "open_session",

@@ -14,8 +14,7 @@ from pathlib import Path
 import trio
 
 import warmlane
-from warmlane import Block, Container, ParallelLane, WorkflowPlan
-from warmlane.plan.model import Workspace
+from warmlane import Block, Container, ParallelLane, WorkflowPlan, Workspace
 
 SHARES = 4
 
