@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Literal
 
@@ -17,7 +15,7 @@ from warmlane.errors import LeftBehindError
 from warmlane.plan.model import Block, Container, ParallelLane, WorkflowPlan
 from warmlane.records import RunStatus
 from warmlane.runtimes.fake_blocks import BlockFunction, fails, ignores_sigterm, sleeps
-from warmlane.runtimes.fake_faults import Call, Fault
+from warmlane.runtimes.fake_faults import Call, Fault, Kind
 from warmlane.runtimes.fake_host import FakeHost, open_fake_host
 from warmlane.session import Session, open_session
 from warmlane.settings import Settings
@@ -87,14 +85,20 @@ class Course:
     golden: Golden
     number: int | None = None
     """Which call meets the fault."""
-    fault: Fault | None = None
+    fault: Callable[[Call], Fault | None] = lambda _: None
+    """What it meets; None if that call can meet nothing of the kind."""
+    misled: Kind | None = None
+    """A call of this kind that meets it tells the engine of a container that it is gone, and so may leave it behind."""
     way: Way | None = None
     """How it is ended from outside, and ..."""
     step: int | None = None
     """... at which step of a task."""
     broken: list[str] = field(factory=list[str])
     met: Call | None = None
-    """The call that met the fault."""
+    """The call that met the fault, ..."""
+    made: Fault | None = None
+    """... and what that was."""
+    believed_gone: set[str] = field(factory=set[str])
     calls: int = 0
     steps: int = 0
     """The steps from the start of the run (of the session, if that is cancelled) until it had ended."""
@@ -124,14 +128,17 @@ class Course:
         if call.number != self.number:
             return None
         self.met = call
-        return self.fault
+        self.made = self.fault(call)
+        if self.made is not None and call.kind == self.misled:
+            self.believed_gone.add(call.name)
+        return self.made
 
     async def _on_host(self, stack: ExitStack) -> None:
         golden = self.golden
         alone = golden.plan.parallelism_model == "multi-container"
         witness = Witness(golden.cap)
         async with open_fake_host(blocks=golden.blocks, blocks_at_once=1 if alone else None) as host:
-            runtime = WatchedRuntime(host, golden.cap, set(), self._faults)
+            runtime = WatchedRuntime(host, golden.cap, self.believed_gone, self._faults)
             before = trio.lowlevel.current_statistics().tasks_living
             steps = Steps(self.step)
             whole = trio.CancelScope()
@@ -157,7 +164,8 @@ class Course:
             self._note(trio.current_time() - left_at <= LEAVING, "leaving took too long")
             if self.number is not None:
                 await trio.sleep(QUIET)
-            self._note(host.leftovers() == [], f"left behind: {host.leftovers()}")
+            left_behind = self._left_behind(host)
+            self._note(left_behind == [], f"left behind: {left_behind}")
             await trio.testing.wait_all_tasks_blocked()
             left = trio.lowlevel.current_statistics().tasks_living - before
             self._note(left <= 0, f"{left} tasks are left")
@@ -166,8 +174,13 @@ class Course:
 
     def _excused(self) -> set[str]:
         """A create or start that hangs cannot be cut: the session may be left before the host has answered."""
-        hung = self.met and self.fault and self.fault.hangs and self.met.kind in ("create", "start")
+        hung = self.met and self.made and self.made.hangs and self.met.kind in ("create", "start")
         return {self.met.name} if self.met and hung else set()
+
+    def _left_behind(self, host: FakeHost) -> list[str]:
+        """What has been believed gone is excused, if it was asked to go."""
+        gone = tuple(f"container {name} is " for name in self.believed_gone if host.asked("remove", name=name))
+        return [what for what in host.leftovers() if not what.startswith(gone)]
 
     async def _runs(self, session: Session, host: FakeHost, feed: Feed, witness: Witness, steps: Steps) -> None:
         if self.way in (None, "session"):
@@ -260,15 +273,3 @@ def golden(request: pytest.FixtureRequest) -> Golden:
 def play() -> Callable[..., Course]:
     """`play(golden, number=k, fault=...)`, or `play(golden, way=..., step=k)`."""
     return lambda golden, **more: Course(golden, **more).play()
-
-
-@pytest.fixture
-def sample() -> Callable[[int, int], Iterator[int]]:
-    """`sample(n, every)`: one of each `every` numbers from 1 to n; all of them if WARMLANE_TEST_EVERY is 1."""
-    starts = itertools.count()
-
-    def sample(last: int, every: int) -> Iterator[int]:
-        stride = int(os.environ.get("WARMLANE_TEST_EVERY", every))
-        return iter(range(1 + next(starts) % stride, last + 1, stride))
-
-    return sample

@@ -1,15 +1,12 @@
-"""`tools/soak simulate`: any number of simulated sessions. `tools/soak faults`: every single fault and cancellation.
-The parts on real containers and processes, `kills` and so on, are modules of their own.
+"""`tools/soak simulate`: any number of simulated sessions. The parts on real containers and processes (`kills` and so
+on) are modules of their own.
 
 Each says what it found, and the exit code is 0 only if no promise was broken.
 """
 
 import argparse
-import os
-import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from signals import ended_by_signals, interruptible
@@ -18,7 +15,6 @@ from warmlane.simulation import Played, Summary, simulate_seed
 from with_docker import FAULTS
 
 PARTS: dict[str, Any] = {"kills": kills, "births": births, "sessions": sessions}
-ROOT = Path(__file__).resolve().parent.parent.parent
 EVERY = 1000
 """After so many seeds there is a line that says how it goes."""
 
@@ -47,13 +43,6 @@ def tell(played: Played) -> None:
     print(*(f"  {line}" for line in (*played.broken, "what had gone wrong:", *played.story)), sep="\n", flush=True)
 
 
-def faults(arguments: list[str]) -> int:
-    """Runs tests/faults/test_every_* with every k, where the suite takes samples. The arguments are pytest's."""
-    tests = sorted(map(str, (ROOT / "tests" / "faults").glob("test_every_*.py")))
-    command = [sys.executable, "-P", "-m", "pytest", f"--rootdir={ROOT}", *tests, *arguments]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, "WARMLANE_TEST_EVERY": "1"}, check=False).returncode
-
-
 def prove(asked: argparse.Namespace) -> int:
     """Runs a part on real containers or processes, and says what broke."""
     try:
@@ -72,17 +61,12 @@ def main() -> None:
     simulating = commands.add_parser("simulate", help="play simulated sessions")
     simulating.add_argument("--seeds", type=int, default=20_000, help="how many (default: 20000)")
     simulating.add_argument("--seed", type=int, default=0, help="the first (default: 0)")
-    commands.add_parser("faults", help="fail and cancel at every single point; other arguments go to pytest")
     for name, part in PARTS.items():
         about = (part.__doc__ or "").strip()
         command = commands.add_parser(name, help=about.splitlines()[0], description=about)
         part.add_arguments(command)
         command.set_defaults(run=part.run)
-    ours, rest = parser.parse_known_args()
-    if ours.command == "faults":
-        sys.exit(faults(rest))
-    if rest:
-        parser.error(f"unknown arguments: {' '.join(rest)}")
+    ours = parser.parse_args()
     sys.exit(simulate(ours.seed, ours.seeds) if ours.command == "simulate" else prove(ours))
 
 
