@@ -256,6 +256,27 @@ async def test_explain_asks_the_host(autojump_clock: MockClock, stage: Open) -> 
         it.pool.condemn(lease, "dead")
 
 
+@pytest.mark.parametrize("blind", [True, False])
+async def test_explain_waits_for_an_end_that_the_host_does_not_know_yet(
+    autojump_clock: MockClock, stage: Open, blind: bool
+) -> None:
+    """Whoever sees it first, and even if it is removed meanwhile."""
+    async with stage() as it:
+        lease = await it.acquire()
+        if blind:
+            it.host.lose_sight()
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def _die() -> None:
+                await trio.sleep(0.3)
+                it.host.out_of_memory(lease.name)
+
+            said = await it.pool.explain(lease, "connection reset")
+        assert said == "it was killed for exceeding its memory limit"
+        it.pool.condemn(lease, said)
+
+
 # Quarantine
 
 

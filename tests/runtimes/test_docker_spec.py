@@ -173,6 +173,11 @@ def inspected(memory: int = 0, **state: Any) -> dict[str, Any]:
             True,
             "it was killed for exceeding its memory limit of 512 MiB",
         ),
+        (
+            inspected(ExitCode=3, OOMKilled=True),
+            True,
+            "its agent exited with code 3, after a process in it was killed for exceeding its memory limit",
+        ),
     ],
 )
 def test_why_a_container_does_not_run(about: dict[str, Any], has_agent: bool, clause: str) -> None:

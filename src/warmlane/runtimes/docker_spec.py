@@ -45,6 +45,7 @@ _NOBODY = "65534:65534"
 _PIDS = 1024
 _TMPFS = "rw,exec,nosuid,nodev,size=512m,mode=1777"
 _LOG = {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}}
+_KILLED = 128 + 9
 _PORT_TAKEN = re.compile(r"port is already allocated|address already in use", re.IGNORECASE)
 
 
@@ -128,13 +129,17 @@ def why_not_running(about: dict[str, Any], has_agent: bool) -> str:
         return "it runs"
     if state.get("Status") == "created":
         return f"it could not be started: {state['Error']}" if state.get("Error") else "it was never started"
-    if state.get("OOMKilled"):
-        limit = about["HostConfig"].get("Memory", 0)
-        return f"it was killed for exceeding its memory limit{f' of {limit // 2**20} MiB' if limit else ''}"
+    limit = about["HostConfig"].get("Memory", 0)
+    memory = f"its memory limit{f' of {limit // 2**20} MiB' if limit else ''}"
+    if state.get("OOMKilled") and code == _KILLED:
+        return f"it was killed for exceeding {memory}"
     if has_agent and code == 127:
         return "its image has no python3, which the agent needs"
     what = "its agent" if has_agent else "the image's own server"
-    return f"{what} was killed by signal {code - 128}" if code > 128 else f"{what} exited with code {code}"
+    how = f"was killed by signal {code - 128}" if code > 128 else f"exited with code {code}"
+    # Docker says so of a container in which the kernel has killed anything at all, at any time.
+    before = f", after a process in it was killed for exceeding {memory}" if state.get("OOMKilled") else ""
+    return f"{what} {how}{before}"
 
 
 def _user(container: Container, invoker: Invoker, image_user: str) -> str:
