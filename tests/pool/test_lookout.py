@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from warmlane.pool.lookout import PERIOD
 from warmlane.runtimes.fake_box import Pace
 from warmlane.runtimes.fake_faults import Fault, fails_before, hangs, lies
 from warmlane.settings import Graces
@@ -88,6 +89,55 @@ async def test_contradiction_costs_no_container(autojump_clock: MockClock, stage
         it.host.regain_sight()
         await trio.sleep(10)
         assert it.phase(lease.name) == "running"
+
+
+async def test_what_is_lost_without_a_word_is_noticed_within_the_period(autojump_clock: MockClock, stage: Open) -> None:
+    """No sighting, and no `resync` either: removed in its sleep, dead at work, frozen at work, thawed in its sleep."""
+    async with stage() as it:
+        leases = {name: await it.acquire() for name in ("removed", "dead", "frozen", "thawed")}
+        names = {name: lease.name for name, lease in leases.items()}
+        for name in ("removed", "thawed"):
+            it.pool.release(leases[name])
+        await it.until(lambda: it.phase(names["removed"]) == it.phase(names["thawed"]) == "dormant")
+        it.host.lose_sight()
+        it.host.remove_behind_back(names["removed"])
+        it.host.kill(names["dead"])
+        it.host.freeze(names["frozen"])
+        it.host.thaw(names["thawed"])
+        await trio.sleep(PERIOD + 0.5)
+        assert it.phases() == {names["frozen"]: "running", names["thawed"]: "dormant"}
+        assert it.host.names("running") == [names["frozen"]]
+        assert it.host.names("paused") == [names["thawed"]]
+
+
+async def test_it_asks_once_in_a_period_and_not_at_all_for_nothing(autojump_clock: MockClock, stage: Open) -> None:
+    async with stage() as it:
+        lease = await it.acquire(dormancy=1000)
+        it.pool.release(lease)
+        await it.until_phase(lease.name, "dormant")
+        asked = len(it.host.calls)
+        await trio.sleep(10 * PERIOD)
+        assert [call.kind for call in it.host.calls[asked:]] == ["owned"] * 10
+        await it.until_phase(lease.name, None)
+        asked = len(it.host.calls)
+        await trio.sleep(10 * PERIOD)
+        assert it.host.calls[asked:] == []
+
+
+async def test_what_moves_while_the_host_makes_its_list_is_not_judged_by_it(
+    autojump_clock: MockClock, stage: Open
+) -> None:
+    """The list says that it is frozen; it has been woken since, by us: nobody thaws it."""
+    async with stage() as it:
+        lease = await it.acquire()
+        it.pool.release(lease)
+        await it.until_phase(lease.name, "dormant")
+        it.host.orders.order(Fault(pause=1.0), "owned")
+        it.host.regain_sight()
+        await trio.sleep(0.5)
+        await it.acquire()
+        await trio.sleep(5)
+        assert len(it.host.asked("unpause")) == 1
 
 
 async def test_pull_that_says_nothing_more_is_given_up(autojump_clock: MockClock, stage: Open) -> None:

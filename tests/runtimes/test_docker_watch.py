@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from warmlane.runtimes import docker_watch
 from warmlane.runtimes.docker_watch import sightings
 from warmlane.runtimes.protocol import Sighting
 
@@ -72,6 +73,64 @@ async def test_a_daemon_that_is_away_for_long_is_asked_ever_less_often(daemon: A
     async with sightings(daemon.address, "1.41", "a=b") as feed:
         with trio.move_on_after(100):
             await feed.receive()
+    assert 20 <= len(daemon.requests) <= 25
+
+
+async def test_an_answer_that_does_not_begin_is_given_up(daemon: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those connections are closed, and the daemon is asked for what happened since it was first asked."""
+    monkeypatch.setattr(docker_watch, "HEAD", 0.05)
+    hung_up: list[int] = []
+
+    async def script(exchange: Any) -> None:
+        if len(daemon.requests) <= 2:
+            await exchange.hung_up()
+            hung_up.append(len(daemon.requests))
+        else:
+            await exchange.begin()
+            await exchange.line(**event("die"))
+            await trio.sleep_forever()
+
+    daemon.script = script
+    with trio.fail_after(10):
+        async with sightings(daemon.address, "1.41", "a=b") as feed:
+            seen = [(await feed.receive()).kind for _ in range(2)]
+    assert seen == ["resync", "died"]
+    assert hung_up == [1, 2]
+    assert len(set(daemon.requests)) == 1
+
+
+async def test_a_connection_that_says_nothing_for_long_is_replaced(
+    daemon: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, each time: a quiet daemon is not an ill one."""
+    monkeypatch.setattr(docker_watch, "SILENCE", 0.05)
+
+    async def script(exchange: Any) -> None:
+        await exchange.begin()
+        if len(daemon.requests) == 1:
+            await exchange.line(**event("pause", time=4_000_000_000))
+        await exchange.hung_up()
+
+    daemon.script = script
+    with trio.fail_after(5):  # the fifth pause of a backoff alone would take as long
+        async with sightings(daemon.address, "1.41", "a=b") as feed:
+            seen = [(await feed.receive()).kind for _ in range(8)]
+    assert seen == ["paused"] + ["resync"] * 7
+    assert all("since=4000000000.000000000&" in request for request in daemon.requests[1:])
+
+
+async def test_a_daemon_that_begins_and_breaks_off_is_asked_ever_less_often(
+    daemon: Any, autojump_clock: MockClock
+) -> None:
+    async def script(exchange: Any) -> None:
+        await exchange.begin()
+        await exchange.end()
+
+    daemon.script = script
+    async with sightings(daemon.address, "1.41", "a=b") as feed:
+        with trio.move_on_after(100):
+            async for _ in feed:
+                pass
     assert 20 <= len(daemon.requests) <= 25
 
 

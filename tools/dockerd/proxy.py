@@ -36,11 +36,11 @@ _Message = tuple[h11.Request, bytes]
 
 @dataclass(frozen=True)
 class Fault:
-    """What befalls a call. The client gets the daemon's own answer, a status that the daemon has not said, nothing at
-    all (`hang`), or a closed connection (`cut`). The daemon gets the call after `wait` seconds if it is `carried_out`,
-    and then carries it out even if its client has long gone."""
+    """What befalls a call. The client gets the daemon's own answer, its head and then nothing more (`mute`), a status
+    that the daemon has not said, nothing at all (`hang`), or a closed connection (`cut`). The daemon gets the call
+    after `wait` seconds if it is `carried_out`, and then carries it out even if its client has long gone."""
 
-    answer: Literal["own", "hang", "cut"] | int = "own"
+    answer: Literal["own", "mute", "hang", "cut"] | int = "own"
     carried_out: bool = False
     wait: float = 0.0
 
@@ -150,6 +150,9 @@ class _Connection:
             await trio.sleep(fault.wait)
             await _ask(self._proxy.path, message, self._send)
             return True
+        if fault.answer == "mute":
+            await _ask(self._proxy.path, message, self._send_head)
+            await trio.sleep_forever()
         done = trio.Event()
         if fault.carried_out:
             self._proxy.nursery.start_soon(_carry_out, self._proxy.path, message, fault.wait, done)
@@ -170,6 +173,10 @@ class _Connection:
         if body:
             await self._send(h11.Data(data=body))
         await self._send(h11.EndOfMessage())
+
+    async def _send_head(self, event: h11.Event) -> None:
+        if isinstance(event, h11.Response):
+            await self._send(event)
 
     async def _send(self, event: h11.Event) -> None:
         if data := self._h11.send(event):

@@ -5,6 +5,9 @@ doubt, and then the host is asked. Who has died is given up; who was frozen whil
 its sleep is frozen again. While the host does not answer, the doubt stays, and it is asked again; also,
 a few times, if its list does not fit the sighting: Docker tells of a pause before its list does.
 
+Sightings may be lost without a word. So the host is asked about all of them once in a PERIOD, too; while there are no
+containers, not even that.
+
 Cancellation: tasks of the pool; nothing to undo.
 """
 
@@ -26,6 +29,8 @@ from warmlane.settings import Graces
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 5.0
 """Seconds between two looks at what is in doubt; from the first to the longest, twice as long each time."""
+PERIOD = 30.0
+"""Seconds after which all are in doubt, whatever was sighted. One list of the host's own: some milliseconds."""
 
 _AWAKE = frozenset({State.IDLE, State.RUNNING, State.COOLING})
 _MOVING = frozenset({State.PAUSING, State.WAKING})
@@ -77,6 +82,7 @@ class Lookout:
         """Runs as long as the pool."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._look, name="looking at containers in doubt")
+            nursery.start_soon(self._doubt, name="doubting from time to time")
             async with self._runtime.watch() as sightings:
                 async for sighting in sightings:
                     self._hear(sighting)
@@ -88,6 +94,11 @@ class Lookout:
                 self._doubtful[slot.name] = _Doubt(sighting.kind)
         if self._doubtful:
             self._news.set()
+
+    async def _doubt(self) -> None:
+        while True:
+            await trio.sleep(PERIOD)
+            self._hear(Sighting(kind="resync"))
 
     async def _look(self) -> None:
         while True:
@@ -105,12 +116,14 @@ class Lookout:
         """Looks, and acts on what it sees. Returns what is in doubt still."""
         slots = [slot for name in doubts if (slot := self._board.get(name)) is not None]
         left = {slot.name: doubts[slot.name] for slot in slots if slot.life.state in _AT_REST | _MOVING}
-        resting = [slot for slot in slots if slot.life.state in _AT_REST]
+        resting = {slot: slot.entered_at for slot in slots if slot.life.state in _AT_REST}
         if resting:
             with trio.move_on_after(self._graces.settle):
                 try:
                     found = {found.name: found for found in await self._runtime.owned()}
-                    for slot in resting:
+                    for slot, since in resting.items():
+                        if slot.entered_at != since:
+                            continue  # it has moved while the host made its list; looked at again
                         seen = found.get(slot.name)
                         await self._judge(slot, seen)
                         doubt = left.pop(slot.name)

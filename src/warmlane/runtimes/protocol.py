@@ -127,5 +127,8 @@ class Runtime(Protocol):
         ...
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Sighting]]:
-        """What happens to this session's containers, from now on. Reconnects by itself, and then says `resync`."""
+        """What happens to this session's containers, from now on. Reconnects by itself, and then says `resync`.
+
+        A host may lose some without a word: who has to know compares with `owned` from time to time, too.
+        """
         ...

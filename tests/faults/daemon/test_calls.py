@@ -11,7 +11,10 @@ from attrs import evolve
 
 from dockerd.proxy import KINDS, Fault, Proxy
 from warmlane.errors import LeftBehindError
+from warmlane.pool import lookout
 from warmlane.records import ContainerRecord
+from warmlane.runtimes import docker_watch
+from warmlane.session import Session
 
 pytestmark = pytest.mark.docker
 
@@ -24,17 +27,24 @@ FAULTS = {
     "reset after": Fault("cut", carried_out=True),
     "slow": Fault(wait=1.0),
 }
-BOUND = 40.0
-"""Seconds for three runs with a fault in one of them: what the graces add up to, and some."""
+BOUND = 60.0
+"""Seconds for three runs with a fault in one of them, and a look: what the graces add up to, and some."""
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-async def test_each_kind_of_call_may_fail_twice(yard: Any, proxies: Any, fault: Fault) -> None:
-    """The run succeeds, or its blocks say why not; the next one succeeds; nothing is left. All kinds side by side."""
+async def test_each_kind_of_call_may_fail_twice(
+    yard: Any, proxies: Any, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run succeeds, or its blocks say why not; the next one succeeds; what others do then is noticed; nothing is
+    left. All kinds side by side."""
+    monkeypatch.setattr(docker_watch, "HEAD", 2.0)
 
     async def suffer(kind: str) -> None:
         async with proxies() as proxy, yard.session(proxy.url) as session:
+            while not proxy.calls["events"]:  # noqa: ASYNC110 - it is the proxy that counts
+                await trio.sleep(0.01)
             proxy.order(kind, fault, times=2)
+            proxy.cut_streams()  # if all is well, events are asked for but once
             for _ in range(2):
                 report = await session.run(yard.small)
                 assert len(report.results) == 3
@@ -44,7 +54,9 @@ async def test_each_kind_of_call_may_fail_twice(yard: Any, proxies: Any, fault: 
             proxy.clear()
             report = await session.run(yard.small)
             assert [result.error for result in report.results] == [None] * 3, (kind, report)
-        assert proxy.calls[kind] > 0
+            await yard.until(session, all_dormant)
+            await notices(yard, session)
+        assert proxy.calls[kind] > (kind == "events")
 
     with trio.fail_after(BOUND):
         async with trio.open_nursery() as nursery:
@@ -112,6 +124,39 @@ async def test_what_cannot_be_removed_is_named_and_found_again(yard: Any, proxy:
                 await trio.sleep(0.05)
 
 
+@pytest.mark.parametrize("fault", [Fault("hang"), Fault("mute")], ids=["do not begin", "fall silent"])
+async def test_events_that_are_lost_blind_nobody(
+    yard: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    """Without an end: the daemon's list is looked at from time to time."""
+    monkeypatch.setattr(lookout, "PERIOD", 1.0)
+    proxy.order("events", fault, times=math.inf)
+    async with yard.session(proxy.url) as session:
+        await session.run(yard.small)
+        await yard.until(session, all_dormant)
+        await notices(yard, session)
+    assert proxy.calls["events"] == 1
+
+
+@pytest.mark.parametrize("fault", [Fault("hang"), Fault("mute")], ids=["do not begin", "fall silent"])
+async def test_events_that_are_lost_are_asked_for_again(
+    yard: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    """And told then, without any look at the list."""
+    monkeypatch.setattr(lookout, "PERIOD", math.inf)
+    monkeypatch.setattr(docker_watch, "HEAD", 1.0)
+    monkeypatch.setattr(docker_watch, "SILENCE", 1.0)
+    proxy.order("events", fault, times=3)
+    async with yard.session(proxy.url) as session:
+        await session.run(yard.small)
+        await yard.until(session, all_dormant)
+        await notices(yard, session)
+        with trio.fail_after(20):
+            while proxy.calls["events"] < 4:  # noqa: ASYNC110 - it is the proxy that counts
+                await trio.sleep(0.05)
+        await notices(yard, session)
+
+
 async def test_what_happens_while_the_events_are_cut_is_noticed(yard: Any, proxy: Proxy) -> None:
     async with yard.session(proxy.url) as session:
         await session.run(yard.small)
@@ -131,6 +176,13 @@ async def test_broken_connections_do_not_hurt_running_blocks(yard: Any, proxy: P
         proxy.cut_streams()
         assert (await execution.wait()).status == "completed"
         await yard.until(session, all_dormant)
+
+
+async def notices(yard: Any, session: Session) -> None:
+    """Somebody removes one container: the pool gives it up."""
+    name = session.pool_status().containers[0].name
+    yard.client.remove_container(name, force=True)
+    await yard.until(session, lambda containers: name not in [container.name for container in containers])
 
 
 def all_dormant(containers: tuple[ContainerRecord, ...]) -> bool:
