@@ -5,7 +5,6 @@ Errors of ours become one sentence on stderr that says what to do; only a bug of
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import traceback
@@ -14,6 +13,7 @@ from contextlib import suppress
 import click
 
 from warmlane.cli.commands import cli
+from warmlane.cli.stdout import StdoutError, open_stdout
 
 
 def main() -> None:
@@ -26,6 +26,10 @@ def run(arguments: list[str]) -> int:
     """Runs one command, and returns the exit code."""
     try:
         code = cli.main(arguments, prog_name="warmlane", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        with suppress(OSError):
+            click.echo(error.format_message(), err=True)
+        return error.exit_code
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
         hint = f" (see '{context.command_path} --help')" if context else ""
@@ -44,8 +48,8 @@ def _end_with(error: BaseException) -> int:
             return _complain(exits.sentence(ours), exits.code_of_error(ours))
         case click.Abort() | KeyboardInterrupt():
             return _complain("interrupted", exits.ABORTED)
-        case SystemExit() | BrokenPipeError():  # rich says the one where click says the other: nobody reads us
-            return exits.FAILED
+        case StdoutError() as broken:
+            return exits.COMPLETED if broken.gone else _complain(str(broken), exits.FAILED)
         case _:
             traceback.print_exception(error)
             return _complain("this is a bug in Warmlane; please report it with the lines above", exits.BUG)
@@ -64,11 +68,9 @@ def _fill_standard_streams() -> None:
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(fd)
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    sys.stdout = open_stdout(sys.stdout.encoding if sys.stdout else "utf-8")
+    encoding = sys.stderr.encoding if sys.stderr else "utf-8"
+    sys.stderr = open(2, "w", 1, encoding, "backslashreplace", closefd=False)  # noqa: SIM115 - as long as the process
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from warmlane.cli.exits import code_of_error, innermost, sentence
+from warmlane.cli.exits import code_of_error, gravest, innermost, sentence
 from warmlane.errors import (
     LeftBehindError,
     MonitorAddressError,
@@ -26,6 +26,13 @@ from warmlane.errors import (
 )
 def test_the_code_says_whose_turn_it_is(error: WarmlaneError, code: int) -> None:
     assert code_of_error(error) == code
+
+
+@pytest.mark.parametrize(
+    ("codes", "code"), [([0], 0), ([0, 3], 3), ([3, 1], 1), ([1, 2, 3], 2), ([3, 5], 5), ([1, 70], 70)]
+)
+def test_what_went_wrong_counts_before_what_was_aborted(codes: list[int], code: int) -> None:
+    assert gravest(codes) == code
 
 
 def test_every_problem_of_a_plan_has_a_line() -> None:

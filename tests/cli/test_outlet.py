@@ -10,7 +10,8 @@ import pytest
 import trio
 import trio.testing
 
-from warmlane.cli.outlet import Outlet, is_gone
+from warmlane.cli.outlet import Outlet
+from warmlane.cli.stdout import is_gone
 
 
 @pytest.fixture

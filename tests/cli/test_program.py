@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +17,9 @@ import pytest
 
 from warmlane import __main__ as program
 from warmlane._version import __version__
+from warmlane.cli import exits
 from warmlane.cli.commands import cli
+from warmlane.cli.stdout import StdoutError
 from warmlane.errors import LeftBehindError
 
 SAY = {"command": ["true"]}
@@ -41,6 +45,18 @@ finally:
     assert float(seconds) < 0.25
 
 
+def test_without_a_command_there_is_help_on_stderr_and_2(start: Callable[..., Any]) -> None:
+    code, out, err = start().end()
+    assert (code, out) == (2, "")
+    assert err.startswith("Usage: warmlane [OPTIONS] COMMAND")
+    assert err == start("--help").end()[1]
+
+
+def test_gc_says_of_itself_where_it_looks(start: Callable[..., Any]) -> None:
+    _, out, _ = start("gc", "--help").end()
+    assert "'auto' looks at local processes and, if it answers, at Docker." in " ".join(out.split())
+
+
 def test_version(start: Callable[..., Any]) -> None:
     assert start("--version").end() == (0, f"warmlane {__version__}\n", "")
 
@@ -53,9 +69,13 @@ def test_a_valid_plan_is_said_to_be_so_in_one_line(start: Callable[..., Any], pl
 def test_validation_prints_every_problem_with_its_path(
     start: Callable[..., Any], plan_file: Callable[..., Path]
 ) -> None:
-    code, out, err = start("validate", plan_file({"a": {"command": "true"}}, maxContainer=3)).end()
+    path = plan_file({"a": {"command": "true"}}, maxContainer=3)
+    code, out, err = start("validate", path).end()
     assert (code, err) == (2, "")
-    assert [line.partition(": ")[0] for line in sorted(out.splitlines())] == ["$.blocks.a.command", "$.maxContainer"]
+    assert out.splitlines() == [
+        f"{path}: $.blocks.a.command: expected a list, got a string",
+        f"{path}: $.maxContainer: unknown key; did you mean 'maxContainers'?",
+    ]
 
 
 @pytest.mark.parametrize("command", [["validate"], ["run", "--runtime", "process"]])
@@ -103,7 +123,11 @@ def test_the_schema_is_a_schema(start: Callable[..., Any]) -> None:
     [
         (["rn"], "No such command 'rn'"),
         (["run"], "Missing argument 'PLAN'"),
-        (["run", "p.json", "--repeat", "0"], "--repeat"),
+        (["run", "p.json", "--repeat", "0"], "'--repeat': '0' is not a whole number from 1 on"),
+        (["run", "p.json", "--repeat", "x"], "'--repeat': 'x' is not a whole number from 1 on"),
+        (["simulate", "p.json", "--seed", "-1"], "'-1' is not a whole number from 0 on"),
+        (["monitor", "foo"], "'foo': a host and a port are needed"),
+        (["monitor", "wss://127.0.0.1:1"], "'wss' is not spoken by a monitor"),
         (["run", "p.json", "--runtime", "podman"], "'podman'"),
         (["run", "p.json", "--ports", "9-1"], "not a range of ports"),
         (["run", "p.json", "--monitor", "8040"], "not an address"),
@@ -128,8 +152,8 @@ def test_wrong_usage_ends_with_2_and_one_line(
         (ExceptionGroup("", [LeftBehindError(["a"]), ZeroDivisionError()]), 70, True),
         (KeyboardInterrupt(), 3, False),
         (BaseExceptionGroup("", [KeyboardInterrupt()]), 3, False),
-        (SystemExit(1), 1, False),
-        (BrokenPipeError(), 1, False),
+        (StdoutError(OSError(errno.ENOSPC, "full")), 1, False),
+        (ExceptionGroup("", [StdoutError(OSError(errno.EPIPE, "gone"))]), 0, False),
     ],
 )
 def test_only_our_own_bugs_show_a_traceback(
@@ -147,13 +171,48 @@ def test_only_our_own_bugs_show_a_traceback(
     assert ("Traceback" in capsys.readouterr().err) == traceback
 
 
-def test_a_reader_of_the_schema_may_leave(start: Callable[..., Any]) -> None:
+PRINTING = ["--help", "--version", "schema"]
+
+
+@pytest.mark.parametrize("word", PRINTING)
+def test_a_reader_may_leave(start: Callable[..., Any], word: str) -> None:
     read, write = os.pipe()
     os.close(read)
     try:
-        assert start("schema", stdout=write).end() == (0, "", "")
+        assert start(word, stdout=write).end() == (0, "", "")
     finally:
         os.close(write)
+
+
+@pytest.mark.parametrize("word", PRINTING)
+def test_a_full_disk_is_no_bug(start: Callable[..., Any], word: str) -> None:
+    with open("/dev/full", "wb") as full:
+        code, _, err = start(word, stdout=full.fileno()).end()
+    assert (code, err) == (1, "warmlane: cannot write to stdout: No space left on device\n")
+
+
+def test_that_nobody_reads_changes_nothing_in_what_was_found(
+    start: Callable[..., Any], plan_file: Callable[..., Path]
+) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        assert start("validate", plan_file({"a": {}}), stdout=write).end() == (2, "", "")
+    finally:
+        os.close(write)
+
+
+def test_readme_help_and_code_tell_of_the_same_exit_codes() -> None:
+    codes = {code for name, code in vars(exits).items() if name.isupper() and isinstance(code, int)}
+    words = {0: "completed", 1: "failed", 2: "usage", 3: "aborted", 5: "no runtime", 70: "a bug in Warmlane"}
+    said = " ".join((cli.help or "").partition("Exit codes: ")[2].split()).rstrip(".").split(", ")
+    told = {int(code): text for code, text in (part.split(" ", 1) for part in said)}
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    written = {int(code): text for code, text in re.findall(r"^\| (\d+) \| (.*) \|$", readme, re.MULTILINE)}
+    assert codes == set(words) == set(told) == set(written)
+    for code, word in words.items():
+        assert word in told[code]
+        assert word in written[code]
 
 
 def test_closed_standard_streams_are_no_trouble(plan_file: Callable[..., Path]) -> None:

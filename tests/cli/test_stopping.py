@@ -99,5 +99,5 @@ def test_a_stdout_without_space_ends_the_run_with_a_sentence(
     with open("/dev/full", "wb") as full:
         plan = plan_file({"chatty": {"command": ["python3", "-c", CHATTY]}})
         code, _, err = start("run", plan, "--runtime", "process", stdout=full.fileno()).end()
-    assert code == 3
+    assert code == 1
     assert err == "warmlane: cannot write to stdout: No space left on device\n"

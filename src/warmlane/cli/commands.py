@@ -6,23 +6,15 @@ A command returns its exit code. Errors leave as they are: `__main__` makes sent
 from __future__ import annotations
 
 import json
-import os
-import sys
 from pathlib import Path
 
 import click
 
 from warmlane._version import __version__
-from warmlane.cli.options import Address, Ports
+from warmlane.cli.options import Address, AtLeast, MonitorUrl, Ports
+from warmlane.cli.stdout import StdoutError
 
 _RUNTIMES = click.Choice(["auto", "docker", "process"])
-_runtime_option = click.option(
-    "--runtime",
-    type=_RUNTIMES,
-    default="auto",
-    show_default=True,
-    help="Where containers live. 'auto' takes Docker if it answers, else local processes.",
-)
 _plan_argument = click.argument("plan", type=click.Path(path_type=Path))
 
 
@@ -31,17 +23,23 @@ _plan_argument = click.argument("plan", type=click.Path(path_type=Path))
 def cli() -> None:
     """Run the blocks of a workflow side by side, in containers that are already warm.
 
-    Exit codes: 0 completed, 1 failed, 2 bad plan or usage, 3 aborted, 5 no runtime.
+    Exit codes: 0 completed, 1 failed, 2 bad plan or usage, 3 aborted, 5 no runtime, 70 a bug in Warmlane.
     """
 
 
 @cli.command()
 @_plan_argument
 @click.option("--input", "inputs", multiple=True, metavar="NAME=VALUE", help="A value for one of the plan's inputs.")
-@_runtime_option
+@click.option(
+    "--runtime",
+    type=_RUNTIMES,
+    default="auto",
+    show_default=True,
+    help="Where containers live. 'auto' takes Docker if it answers, else local processes.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print all events as JSON, one a line, and nothing else.")
 @click.option("--monitor", type=Address(), metavar="HOST:PORT", help="Let monitors watch the run at this address.")
-@click.option("--repeat", type=click.IntRange(min=1), default=1, metavar="N", help="Run N times on one pool.")
+@click.option("--repeat", type=AtLeast(1), default=1, metavar="N", help="Run N times on one pool.")
 @click.option("--ports", type=Ports(), metavar="FIRST-LAST", help="Local ports for containers.  [default: 9100-9199]")
 def run(
     plan: Path,
@@ -92,7 +90,7 @@ def validate(plan: Path) -> int:
     try:
         document = load_plan(plan)
     except PlanError as error:
-        say("\n".join(map(str, error.problems)))
+        say("\n".join(f"{plan}: {problem}" for problem in error.problems))
         return USAGE
     lanes, blocks = len(document.lanes), len(document.blocks)
     say(f"{plan}: ok, {lanes} lane{'s'[: lanes != 1]}, {blocks} block{'s'[: blocks != 1]}")
@@ -102,10 +100,8 @@ def validate(plan: Path) -> int:
 @cli.command()
 @_plan_argument
 @click.option("--input", "inputs", multiple=True, metavar="NAME=VALUE", help="A value for one of the plan's inputs.")
-@click.option(
-    "--seeds", type=click.IntRange(min=1), default=200, show_default=True, metavar="N", help="Play N sessions."
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="S", help="The first seed.")
+@click.option("--seeds", type=AtLeast(1), default=200, show_default=True, metavar="N", help="Play N sessions.")
+@click.option("--seed", type=AtLeast(0), default=0, show_default=True, metavar="S", help="The first seed.")
 def simulate(plan: Path, inputs: tuple[str, ...], seeds: int, seed: int) -> int:
     """Play the PLAN on a simulated host that fails, hangs and lies, and count what could become of it.
 
@@ -134,7 +130,13 @@ def schema() -> int:
 
 
 @cli.command()
-@_runtime_option
+@click.option(
+    "--runtime",
+    type=_RUNTIMES,
+    default="auto",
+    show_default=True,
+    help="Where to look. 'auto' looks at local processes and, if it answers, at Docker.",
+)
 def gc(runtime: str) -> int:
     """Remove what killed sessions have left, nothing of a live one."""
     from warmlane.cli.gc import collect
@@ -143,7 +145,7 @@ def gc(runtime: str) -> int:
 
 
 @cli.command()
-@click.argument("url")
+@click.argument("url", type=MonitorUrl())
 def monitor(url: str) -> int:
     """Watch a run from another terminal, at ws://HOST:PORT/ws."""
     import trio
@@ -160,7 +162,6 @@ def say(text: str) -> None:
 
     try:
         click.echo("\n".join(map(visible, text.split("\n"))))
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still buffered
-        if not isinstance(error, BrokenPipeError):
-            raise click.ClickException(f"cannot write to stdout: {error.strerror}") from error
+    except StdoutError as error:
+        if not error.gone:
+            raise

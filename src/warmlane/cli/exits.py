@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import cast
 
 from warmlane.errors import MonitorAddressError, PlanError, RuntimeUnavailableError, WarmlaneError
@@ -13,12 +14,18 @@ ABORTED = 3
 NO_RUNTIME = 5
 BUG = 70
 
+_BY_GRAVITY = (BUG, NO_RUNTIME, USAGE, FAILED, ABORTED, COMPLETED)
 _OF_STATUS = {"completed": COMPLETED, "failed": FAILED, "aborted": ABORTED}
 
 
 def code_of_status(status: str) -> int:
     """The code of a run that ended as `completed`, `failed` or `aborted`."""
     return _OF_STATUS[status]
+
+
+def gravest(codes: Iterable[int]) -> int:
+    """The one code for all of these: what went wrong counts before what was aborted."""
+    return min(codes, key=_BY_GRAVITY.index)
 
 
 def code_of_error(error: WarmlaneError) -> int:

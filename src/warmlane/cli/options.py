@@ -1,4 +1,4 @@
-"""What single words on the command line mean: ports, addresses."""
+"""What single words on the command line mean: numbers, ports, addresses."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ from typing import Any
 import click
 
 _HIGHEST_PORT = 65535
+
+
+class AtLeast(click.ParamType[int]):
+    """A whole number, from `lowest` to 999999999."""
+
+    name = "n"
+
+    def __init__(self, lowest: int) -> None:
+        self._lowest = lowest
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", str(value)) or int(value) < self._lowest:
+            self.fail(f"'{value}' is not a whole number from {self._lowest} on", param, ctx)
+        return int(value)
 
 
 class Ports(click.ParamType[range]):
@@ -35,3 +49,18 @@ class Address(click.ParamType[tuple[str, int]]):
         if match is None or int(match[3]) > _HIGHEST_PORT:
             self.fail(f"'{value}' is not an address; write HOST:PORT, as in 127.0.0.1:8040", param, ctx)
         return match[1] or match[2], int(match[3])
+
+
+class MonitorUrl(click.ParamType[str]):
+    """Where a monitor is, in one of the ways to say it."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from warmlane.errors import WatchError
+        from warmlane.monitor.address import monitor_url  # later, for `--help` needs neither
+
+        try:
+            return monitor_url(value)
+        except WatchError as error:
+            self.fail(f"'{value}': {error.said}", param, ctx)

@@ -10,7 +10,6 @@ abandon, and only the end of the process comes after it.
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 from collections.abc import Callable
@@ -80,8 +79,3 @@ def _write(fd: int, data: bytes) -> int:
             return os.write(fd, data)
         except BlockingIOError:  # whoever gave us the stream had it in non-blocking mode
             select.select([], [fd], [])
-
-
-def is_gone(error: OSError) -> bool:
-    """Whether the reader has left (`| head`, a closed terminal), which is nothing to complain about."""
-    return error.errno in (errno.EPIPE, errno.ECONNRESET, errno.EIO)

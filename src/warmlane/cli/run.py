@@ -15,8 +15,9 @@ from attrs import frozen
 
 from warmlane.cli import exits
 from warmlane.cli.faces import open_face
-from warmlane.cli.outlet import Outlet, is_gone
+from warmlane.cli.outlet import Outlet
 from warmlane.cli.relay import relay_warnings
+from warmlane.cli.stdout import is_gone
 from warmlane.cli.stopping import Stopping
 from warmlane.errors import WarmlaneError
 from warmlane.nursery import open_service_nursery
@@ -74,7 +75,7 @@ class _Run:
                 await self.err.flush()
         if self.stopping.wished and len(self.codes) < self.order.repeat:
             self.codes.append(exits.ABORTED)
-        return max(self.codes)
+        return exits.gravest(self.codes)
 
     async def in_session(self, nursery: trio.Nursery) -> None:
         async with AsyncExitStack() as stack:
