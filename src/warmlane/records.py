@@ -90,14 +90,15 @@ class PoolStats:
 
 @frozen(kw_only=True)
 class ContainerEnd:
-    """How an execution left one container that it had used.
+    """How an execution left one container that it had used, or had in its birth when it was cancelled.
 
-    `removed` means that the runtime confirmed it; `returned`, that it is back in the pool and not yet asleep.
+    `removed` means that the runtime confirmed it; `stopping`, that it has not done so yet, and that no block of this
+    execution is in it; `returned`, that it is back in the pool and not yet asleep.
     """
 
     container_id: str
     name: str
-    ended: Literal["dormant", "removed", "quarantined", "returned"]
+    ended: Literal["dormant", "removed", "quarantined", "stopping", "returned"]
     at: float = field(metadata=MOMENT)
 
 

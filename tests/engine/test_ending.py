@@ -12,11 +12,11 @@ from attrs import evolve
 from trio.testing import MockClock
 
 from warmlane.engine import Report
-from warmlane.events import BlockStarted, ExecutionAborted, ExecutionCompleted
+from warmlane.events import BlockStarted, ExecutionAborted, ExecutionCompleted, LaneCompleted, LaneStarted
 from warmlane.plan.model import Block, Container, WorkflowPlan
 from warmlane.runtimes.fake_blocks import fails, ignores_sigterm, sleeps
 from warmlane.runtimes.fake_box import INSTANT, Pace
-from warmlane.runtimes.fake_faults import hangs
+from warmlane.runtimes.fake_faults import fails_after, hangs
 from warmlane.settings import Graces, Settings
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def settled(it: Stage, report: Report) -> None:
     """What holds when a run has been ended from outside."""
     assert it.host.running_blocks() == []
     assert it.session.pool_status().waiting == 0
-    assert not {"running", "cooling", "pausing", "stopping"} & set(it.phases())
+    assert set(it.phases()) <= {"dormant"}, "nothing is on its way anywhere, births included"
     assert {end.ended for end in report.receipt.containers} <= {"dormant", "removed"}
     assert report.receipt.settled < 1
 
@@ -116,7 +116,78 @@ async def test_ended_while_a_lane_waits_for_its_containers(
         report = await end(it, plan("a", ("b", "c"), b=other, c=other), 0.25, way)
         settled(it, report)
         assert [result.status for result in report.results] == ["succeeded", "skipped", "skipped"]
-        assert [end.ended for end in report.receipt.containers] == ["dormant"]
+        assert [end.ended for end in report.receipt.containers] == ["dormant", "removed", "removed"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_ended_while_containers_are_born(autojump_clock: MockClock, stage: Open, plan: Plan, way: str) -> None:
+    """What nobody needs any more is not born: it is gone when the run has settled, and on the receipt."""
+    async with stage(pace=Pace(create=0.3)) as it:
+        report = await end(it, plan(("a", "b", "c")), 0.1, way)
+        settled(it, report)
+        assert report.receipt.settled >= 0.2, "a create is never broken off"
+        assert [end.ended for end in report.receipt.containers] == ["removed"] * 3
+        assert it.host.asked("start") == []
+
+
+async def test_births_that_another_run_needs_go_on(autojump_clock: MockClock, stage: Open, plan: Plan) -> None:
+    async with stage(pace=Pace(create=0.3), settings=Settings(max_containers=3)) as it:
+        cancelled = it.session.start(plan(("a", "b", "c")))
+        await trio.sleep(0.1)
+        goes_on = it.session.start(plan(("d", "e")))
+        await trio.sleep(0.1)
+        cancelled.abort()
+        report = await cancelled.wait()
+        assert [end.name for end in report.receipt.containers] == [f"warmlane-{it.session.id}-3"]
+        assert (await goes_on.wait()).status == "completed"
+        assert len(it.host.asked("create")) == 3
+
+
+@pytest.mark.parametrize("mode", ["strict", "lenient"])
+async def test_no_run_has_ended_while_its_block_may_run(
+    autojump_clock: MockClock, stage: Open, plan: Plan, mode: str
+) -> None:
+    """The connection to a block breaks, and it takes a while to remove the container in which it may go on."""
+    async with stage({"a": sleeps(1000)}) as it:
+        it.host.orders.order(fails_after(delay=0.1), "run")
+        it.host.orders.order(hangs(), "remove")
+        report = await it.run(plan("a", "b", failure_mode=mode))
+        assert it.host.running_blocks() == []
+        assert report["a"].reason == "lost"
+        assert report.receipt.containers[0].ended == "removed"
+        (over,) = [event for event in it.heard(LaneCompleted) if event.lane == 0]
+        assert over.results[0] == report["a"]
+        removals = it.host.asked("remove")
+        assert len(removals) == 2
+        started = [told.at for told in it.read() if isinstance(told.event, LaneStarted) and told.event.lane == 1]
+        assert all(at >= removals[1].at for at in started), "the next lane does not run beside it either"
+
+
+async def test_what_can_not_be_removed_is_called_so(autojump_clock: MockClock, stage: Open, plan: Plan) -> None:
+    async with stage({"a": sleeps(1000)}) as it:
+        it.host.orders.order(fails_after(delay=0.1), "run")
+        it.host.orders.order(hangs(), "remove", times=2)
+        report = await it.run(plan("a", failure_mode="lenient"))
+        assert report.receipt.containers[0].ended == "quarantined"
+
+
+async def test_the_way_to_settled_begins_with_the_first_cancellation(
+    autojump_clock: MockClock, stage: Open, plan: Plan
+) -> None:
+    """Of a sibling, by a failure; and it ends with the containers at rest, the failed one's own too."""
+    async with stage({"a": fails("no", after=1), "b": ignores_sigterm(100)}) as it:
+        report = await it.run(plan(("a", "b")))
+        assert it.phases() == ["dormant"] * 2
+        assert [end.ended for end in report.receipt.containers] == ["dormant"] * 2
+        assert report.receipt.settled >= Graces().terminate
+        assert report.receipt.settled < 1
+
+
+async def test_a_failure_that_cancels_nobody_ends_at_once(autojump_clock: MockClock, stage: Open, plan: Plan) -> None:
+    async with stage({"a": fails("no", after=1)}) as it:
+        report = await it.run(plan("a", "b"))
+        assert [end.ended for end in report.receipt.containers] == ["returned"]
+        assert report.receipt.settled == 0
 
 
 async def test_abort_after_the_end_changes_nothing(autojump_clock: MockClock, stage: Open, plan: Plan) -> None:

@@ -17,6 +17,7 @@ from warmlane.records import RunStatus
 from warmlane.runtimes.fake_blocks import BlockFunction, fails, ignores_sigterm, sleeps
 from warmlane.runtimes.fake_faults import Call, Fault, Kind
 from warmlane.runtimes.fake_host import FakeHost, open_fake_host
+from warmlane.runtimes.sweep import sweep
 from warmlane.session import Session, open_session
 from warmlane.settings import Settings
 from warmlane.simulation.host import WatchedRuntime
@@ -146,6 +147,7 @@ class Course:
                 steps.then = lambda: self._cut(whole.cancel)
                 trio.lowlevel.add_instrument(steps)
             left_at = trio.current_time()
+            named = False
             try:
                 with whole:
                     async with open_session(
@@ -157,6 +159,7 @@ class Course:
                         finally:
                             left_at = self.cut_at or trio.current_time()
             except LeftBehindError as error:
+                named = True
                 self._note(set(error.names) <= self._excused(), f"{error.names} were left behind")
             if self.way == "session":
                 trio.lowlevel.remove_instrument(steps)
@@ -164,6 +167,9 @@ class Course:
             self._note(trio.current_time() - left_at <= LEAVING, "leaving took too long")
             if self.number is not None:
                 await trio.sleep(QUIET)
+            if named:
+                for found in host.found():
+                    await sweep(runtime, ended=found.session_id)  # as the next session does at its start
             left_behind = self._left_behind(host)
             self._note(left_behind == [], f"left behind: {left_behind}")
             await trio.testing.wait_all_tasks_blocked()
@@ -249,8 +255,9 @@ class Course:
                 continue
             self._note(ended.status in ("aborted", self.golden.ends), f"it was cancelled, and called {ended.status}")
             self._note(trio.current_time() - self.cut_at <= 1, f"{trio.current_time() - self.cut_at} s until settled")
-        going = [record.name for record in session.pool_status().containers if record.phase == "stopping"]
-        running = [run.call.block_id for run in host.running() if run.container not in going]
+        ends = [end for run in witness.runs.values() if run.ended for end in run.ended.receipt.containers]
+        given_up = {end.name for end in ends if end.ended == "quarantined"}
+        running = [run.call.block_id for run in host.running() if run.container not in given_up]
         self._note(running == [], f"the run has ended, and {running} run on")
         held = [record.name for record in session.pool_status().containers if record.phase == "running"]
         self._note(held == [], f"the run has ended, and {held} are held")

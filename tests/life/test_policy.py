@@ -8,7 +8,7 @@ from itertools import combinations_with_replacement, product
 
 import pytest
 
-from warmlane.life.policy import PASSED_AT_MOST, Create, Lend, Move, Replace, Sleep, Wake, next_move, starving
+from warmlane.life.policy import PASSED_AT_MOST, Create, Lend, Move, Replace, Sleep, Wake, next_move, starving, surplus
 from warmlane.life.stock import Line, Stock
 from warmlane.life.table import State
 
@@ -176,6 +176,15 @@ def test_every_small_world(queue: tuple[str, ...]) -> None:
 def test_moves_below_the_cap(kinds: str, queue: str, moves: list[Move]) -> None:
     world = World(tuple(("a", S(word)) for word in kinds.split()), tuple(queue))
     assert world.settle({}, 9) == moves
+
+
+@pytest.mark.parametrize(
+    ("births", "queue", "warm", "number"),
+    [(0, "", 0, 0), (3, "", 0, 3), (3, "a", 0, 2), (3, "bb", 0, 3), (3, "", 1, 2), (3, "a", 1, 1), (1, "aa", 1, 0)],
+)
+def test_births_that_nobody_needs(births: int, queue: str, warm: int, number: int) -> None:
+    world = World((("a", S.STARTING),) * births + (("b", S.STARTING), ("a", S.IDLE)), tuple(queue))
+    assert surplus(world.stock, world.line, {"a": warm} if warm else {}, "a") == number
 
 
 def test_order_of_preference() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import trio
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from warmlane.agent.protocol import BlockCall, Exit, LogLine
 from warmlane.bus import Bus
@@ -48,6 +48,8 @@ class Surroundings:
     """Keeps a result; called once for each block that was dispatched."""
     used: dict[str, None]
     """The names of the containers that have been taken, in order."""
+    condemned: dict[str, None]
+    """Those in which a block may still be: nothing is over before they are gone."""
 
 
 @define(kw_only=True)
@@ -67,6 +69,8 @@ class BlockRun:
     """On Trio's clock, when it got its container."""
     _began: float | None = None
     _lease: Lease | None = None
+    _clock: trio.CancelScope = field(factory=trio.CancelScope)
+    """Its own time-out."""
 
     async def perform(self) -> BlockResult:
         """Runs the block and records its result, also when it is cancelled; then the Cancelled goes on."""
@@ -101,10 +105,9 @@ class BlockRun:
         except WarmlaneError as error:
             return self._result("failed", "container", str(error))
         self._started(lease)
-        clock = trio.CancelScope()
         if self.block.timeout is not None:
-            clock.deadline = trio.current_time() + self.block.timeout
-        with clock:
+            self._clock.deadline = trio.current_time() + self.block.timeout
+        with self._clock:
             try:
                 if self.block.request is not None:
                     return await self._request(lease, self.block.request)
@@ -160,6 +163,7 @@ class BlockRun:
         except ContainerLostError:
             raise
         except BaseException:
+            self._note()
             await self._end(lease)  # noqa: ASYNC102 - it is shielded and bounded itself
             raise
         self.berths.give(lease, at_once=False)
@@ -176,13 +180,22 @@ class BlockRun:
             else:
                 self.berths.give(lease, at_once=True)
                 return
+        self._condemn(lease, why)
+
+    def _condemn(self, lease: Lease, why: str) -> None:
+        self.around.condemned[lease.name] = None
         self.berths.condemn(lease, why)
+
+    def _note(self) -> None:
+        """Being cancelled from outside: the way to settled begins now, not when the block has ended."""
+        if not self._clock.cancel_called:
+            self.why()
 
     async def _lost(self, lease: Lease, said: str) -> BlockResult:
         try:
             said = await self.around.pool.explain(lease, said)
         finally:
-            self.berths.condemn(lease, said)
+            self._condemn(lease, said)
         return self._result("failed", "lost", f"its container was lost: {said}")
 
     async def _request(self, lease: Lease, request: Request) -> BlockResult:
@@ -195,7 +208,8 @@ class BlockRun:
             raise
         except BaseException:
             # Nothing can tell whether the service has stopped working on it.
-            self.berths.condemn(lease, "a request to its service was cancelled")
+            self._note()
+            self._condemn(lease, "a request to its service was cancelled")
             raise
         self.berths.give(lease, at_once=False)
         if response.status >= 400:

@@ -62,6 +62,7 @@ class Execution:
         self._failed = False
         self._cancelled_at: float | None = None
         self._used: dict[str, None] = {}
+        self._condemned: dict[str, None] = {}
         self._order: WarmOrder | None = None
         self._report: Report | None = None
         self._ended = trio.Event()
@@ -121,6 +122,7 @@ class Execution:
             settings=self._settings,
             record=self._record,
             used=self._used,
+            condemned=self._condemned,
         )
         previous: Mapping[str, Any] = {}
         for index, lane in enumerate(self.plan.lanes):
@@ -141,6 +143,8 @@ class Execution:
             self._bus.publish(started, self.id)
             try:
                 await run.perform()
+                with trio.move_on_after(self._patience):
+                    await self._pool.settled(self._condemned)
             finally:
                 # A task that was cancelled before its first step has recorded nothing.
                 self._fill_in(lane, "sibling-failed" if run.failed else self._why())
@@ -181,6 +185,12 @@ class Execution:
             self._cool_down()  # no replacement for a run that is over
         return self._why()
 
+    @property
+    def _patience(self) -> float:
+        """Seconds in which a container comes to rest, or is quarantined: a slow wake, a pause that fails, a removal."""
+        graces = self._settings.graces
+        return graces.wake + 2 * graces.settle + graces.remove
+
     def _cool_down(self) -> None:
         if self._order is not None:
             self._pool.cool_down(self._order)
@@ -196,11 +206,13 @@ class Execution:
             status = "failed" if self._note_cancellation() == "plan-timeout" else "aborted"
         for lane in self.plan.lanes:
             self._fill_in(lane, "earlier-failure" if self._failed else self._why())
-        used = tuple(self._used)
-        graces = self._settings.graces  # the longest way: a slow wake, a pause that fails, a removal
-        with trio.move_on_after(graces.wake + 2 * graces.settle + graces.remove, shield=True):
-            if self._cancelled_at is not None:
-                await self._pool.settled(used)
+        used, awaited = tuple(self._used), tuple(self._condemned)
+        if self._cancelled_at is not None:
+            keys = {container.key for container in self._containers.values()}
+            used += self._pool.let_go(used, keys)
+            awaited = used + self._pool.coming_to_rest(keys)
+        with trio.move_on_after(self._patience, shield=True):
+            await self._pool.settled(awaited)
         now = trio.current_time()
         receipt = Receipt(containers=self._pool.ends(used), settled=now - (self._cancelled_at or ended))
         results = tuple(self._results[block_id] for lane in self.plan.lanes for block_id in lane.blocks)

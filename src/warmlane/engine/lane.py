@@ -56,7 +56,8 @@ class LaneRun:
         return max(starts) - min(starts) if starts else None
 
     def _why(self) -> Reason:
-        return "sibling-failed" if self.failed else self.why()
+        why = self.why()  # asked in any case: whoever is cancelled tells the run
+        return "sibling-failed" if self.failed else why
 
     async def _block(self, position: int, block_id: str, strict: bool, lane: trio.CancelScope) -> None:
         result = await self._perform(position, block_id)

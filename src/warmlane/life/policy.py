@@ -94,6 +94,11 @@ def starving(stock: Stock, line: Line, cap: int) -> Ticket | None:
     return None if on_its_way else ticket
 
 
+def surplus(stock: Stock, line: Line, warm: Mapping[str, int], key: str) -> int:
+    """How many births of this specification nobody in line and no execution needs."""
+    return max(0, stock.count(key, State.STARTING) - line.waiting(key) - warm.get(key, 0))
+
+
 def _supply(stock: Stock, line: Line, heads: list[Ticket], cap: int) -> Move | None:
     """Wakes, makes or replaces for those in line, as far as nothing is on its way to them yet."""
     freeing = stock.total(State.STOPPING)

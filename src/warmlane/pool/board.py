@@ -25,8 +25,9 @@ NAME_PREFIX = "warmlane-"
 REMEMBERED = 1024
 """So many removed containers are remembered, with the moment of their confirmed end, for the receipts of executions."""
 
-_ENDS: Mapping[State, Literal["dormant", "quarantined"]] = {
+_ENDS: Mapping[State, Literal["dormant", "quarantined", "stopping"]] = {
     State.DORMANT: "dormant",
+    State.STOPPING: "stopping",
     State.QUARANTINED: "quarantined",
 }
 
@@ -154,7 +155,7 @@ class Board:
 
     def end_of(self, name: str) -> ContainerEnd:
         """What has become of a container that this pool has had."""
-        ended: Literal["dormant", "removed", "quarantined", "returned"]
+        ended: Literal["dormant", "removed", "quarantined", "stopping", "returned"]
         slot = self._slots.get(name)
         if slot is None:
             ended = "removed"

@@ -18,7 +18,7 @@ import trio
 from warmlane.bus import Bus
 from warmlane.errors import ContainerFaultError, NeverHealthyError, NoFreePortError, SessionClosedError, WarmlaneError
 from warmlane.events import PoolStatus
-from warmlane.life.policy import Create, Lend, Replace, Sleep, Wake, next_move, starving
+from warmlane.life.policy import Create, Lend, Replace, Sleep, Wake, next_move, starving, surplus
 from warmlane.life.stock import Ticket
 from warmlane.life.table import State, Step
 from warmlane.plan.model import Container
@@ -216,6 +216,28 @@ class Pool:
         self._orders.remove(order)
         self._match()
 
+    def let_go(self, used: Collection[str], keys: Collection[str]) -> tuple[str, ...]:
+        """A run has been cancelled, and stands in no line any more: what it used sleeps without the grace, and births
+        of its specifications that nobody else needs are ended. Returns the names of these."""
+        for name in used:
+            slot = self._board.get(name)
+            if slot is not None and slot.at(State.COOLING):
+                self._sleep(slot, "cancelled")
+        needless: list[str] = []
+        for key in keys:
+            number = surplus(self._board.stock, self._board.line, self._warm(), key)
+            births = [slot for slot in self._board if slot.key == key and slot.at(State.STARTING)]
+            for slot in births[len(births) - number :]:
+                self._stop(slot, "the run that needed it was cancelled")
+                needless.append(slot.name)
+        return tuple(needless)
+
+    def coming_to_rest(self, keys: Collection[str]) -> tuple[str, ...]:
+        """The containers of these specifications that are being paused or removed, or were woken and may find that
+        nobody needs them."""
+        going = (State.WAKING, State.PAUSING, State.STOPPING)
+        return tuple(slot.name for slot in self._board if slot.key in keys and slot.life.state in going)
+
     async def settled(self, names: Collection[str]) -> tuple[ContainerEnd, ...]:
         """Waits until each of these containers, given back before, is dormant, gone or quarantined (or in use by
         somebody else); then says what became of each."""
@@ -305,9 +327,7 @@ class Pool:
         now = trio.current_time()
         waited = now - waiter.joined_at
         start = min(waited, now - slot.awaited_since) if cause in ("wake", "cold") else 0.0
-        if slot.cooling is not None:
-            slot.cooling.cancel()
-            slot.cooling = None
+        self._end_grace(slot)
         slot.dormancy_timeout = waiter.dormancy_timeout
         self._board.count(cause)
         self._board.take(slot, step, cause=cause, for_block=(waiter.block_id, waiter.execution_id))
@@ -320,7 +340,13 @@ class Pool:
         self._leases[waiter.lease] = slot
         waiter.served.set()
 
+    def _end_grace(self, slot: Slot) -> None:
+        if slot.cooling is not None:
+            slot.cooling.cancel()
+            slot.cooling = None
+
     def _sleep(self, slot: Slot, cause: str) -> None:
+        self._end_grace(slot)
         self._board.take(slot, Step.PAUSE, cause=cause)
         self._nursery.start_soon(self._keeper.pause, slot, name=f"pausing {slot.name}")
 
@@ -328,16 +354,13 @@ class Pool:
         with scope:
             await trio.sleep(self._settings.pause_grace)
         if slot.cooling is scope and slot.at(State.COOLING):
-            slot.cooling = None
             self._sleep(slot, "grace over")
 
     # Faults
 
     def _stop(self, slot: Slot, cause: str) -> None:
         self._dormancy.forget(slot.name)
-        if slot.cooling is not None:
-            slot.cooling.cancel()
-            slot.cooling = None
+        self._end_grace(slot)
         self._board.take(slot, Step.STOP, cause=cause)
         self._nursery.start_soon(self._keeper.remove, slot, name=f"removing {slot.name}")
 

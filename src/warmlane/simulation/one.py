@@ -230,9 +230,9 @@ class _Play:
         mine = [record for record in session.pool_status().containers if record.execution_id == execution_id]
         held = [record.name for record in mine if record.phase == "running"]
         self._note(not held, f"{execution_id} has ended and holds {held}")
-        going = {record.name for record in session.pool_status().containers if record.phase in _GOING}
+        given_up = {end.name for end in ended.receipt.containers if end.ended == "quarantined"}
         for run in host.running():
-            if run.call.execution_id == execution_id and run.container not in going | self.weather.deceived:
+            if run.call.execution_id == execution_id and run.container not in given_up | self.weather.deceived:
                 self.broken.append(f"{execution_id} has ended, and its block {run.call.block_id} runs")
 
     async def _run(self, session: Session, act: Act) -> float | None:
@@ -325,9 +325,6 @@ class _Play:
                 self.broken.append(f"left behind: {sentence}")
         for execution_id, told in self.witness.runs.items():
             self._note(told.ended is not None, f"{execution_id} has no end")
-
-
-_GOING = ("stopping", "quarantined")
 
 
 _OUTER = ("lost", "container", "plan-timeout", "timeout")

@@ -139,6 +139,6 @@ def says_it_all(plan: WorkflowPlan, ended: Ended, *, alone: bool) -> Iterator[st
     if not used <= named:
         yield f"the receipt leaves out {sorted(used - named)}"
     if ended.status == "aborted" and alone:
-        loose = [end.name for end in ended.receipt.containers if end.ended == "returned"]
+        loose = [end.name for end in ended.receipt.containers if end.ended in ("returned", "stopping")]
         if loose:
             yield f"the run was called aborted while {loose} had neither slept nor gone"
