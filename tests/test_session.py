@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -9,12 +11,14 @@ from trio.testing import MockClock
 import warmlane
 from warmlane.engine import Execution
 from warmlane.errors import LeftBehindError, PlanError, RuntimeUnavailableError, SessionClosedError
-from warmlane.events import ExecutionCompleted, ExecutionStarted
+from warmlane.events import ExecutionCompleted, ExecutionStarted, SessionNotice
 from warmlane.plan.model import Block, Container, WorkflowPlan
+from warmlane.runtimes import sweep as sweep_module
 from warmlane.runtimes.fake import open_fake_runtime
+from warmlane.runtimes.protocol import Birth
 from warmlane.session import Session, open_session, run
 from warmlane.settings import Graces, Settings
-from warmlane.testing import EPOCH, FakeHost, hangs, open_fake_session, sleeps
+from warmlane.testing import EPOCH, FakeHost, fails_before, hangs, open_fake_session, sleeps
 
 DOCUMENT = {"name": "p", "container": {"image": "img"}, "blocks": {"a": {"command": ["true"]}}, "lanes": ["a"]}
 PLAN = WorkflowPlan(name="p", container=Container(image="img"), blocks={"a": Block(command=("true",))}, lanes=("a",))
@@ -74,6 +78,66 @@ async def test_runtime_that_is_not_there() -> None:
     with pytest.raises((RuntimeUnavailableError, ValueError)):
         async with open_session("nowhere"):
             pass
+
+
+async def test_without_docker_auto_takes_processes_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once as an event, and once in the log."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    async with open_session() as session:
+        assert session.runtime == "process"
+        notices = said(session)
+    (notice,) = notices
+    assert notice.startswith(f"blocks run as local processes, without containers: nothing answers at unix://{tmp_path}")
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [notice]
+
+
+async def test_who_asks_for_processes_by_name_is_told_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_session("process") as session:
+        assert said(session) == []
+    assert caplog.records == []
+
+
+async def test_what_the_sweep_cannot_remove_is_said_once_for_each(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sweep_module, "owner_is_dead", lambda label: label == "dead")
+    async with open_fake_runtime() as fake:
+        for name in ("left-1", "left-2"):
+            fake.host.add(Birth(name=name, container=PLAN.container, session_id="before", owner="dead", token="t"))
+        fake.host.orders.order(fails_before(), "remove", name="left-1")
+        fake.host.orders.order(hangs(), "remove", name="left-2")
+        async with open_session(fake, settings=Settings(graces=Graces(remove=2))) as session:
+            await trio.sleep(3)
+            notices = said(session)
+    causes = {
+        "left-1": "no answer to 'remove left-1': the connection was reset",
+        "left-2": "its removal was not confirmed within 2 seconds",
+    }
+    assert sorted(notices) == [
+        f"could not remove {name}, which an ended session has left: {why}; 'warmlane gc' tries again"
+        for name, why in causes.items()
+    ]
+    assert [record.getMessage() for record in caplog.records] == notices
+
+
+async def test_sweep_that_cannot_look_is_said(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    async with open_fake_runtime() as fake:
+        fake.host.orders.order(fails_before(), "owned")
+        async with open_session(fake) as session:
+            await trio.sleep(1)
+            notices = said(session)
+    (notice,) = notices
+    assert notice.startswith("could not look for what ended sessions have left: no answer to 'list the containers'")
+    assert [record.getMessage() for record in caplog.records] == notices
+
+
+def said(session: Session) -> list[str]:
+    """All its notices so far."""
+    with session.events(after=0) as feed:
+        events = [envelope.event for envelope in iter(feed.receive_nowait, None)]
+    return [event.text for event in events if isinstance(event, SessionNotice)]
 
 
 async def test_events_of_two_readers_and_their_end(autojump_clock: MockClock) -> None:

@@ -26,7 +26,7 @@ from warmlane.plan.model import WorkflowPlan
 from warmlane.plan.read import read_plan
 from warmlane.pool import Pool, open_pool
 from warmlane.reaper.service import open_reaper
-from warmlane.runtimes import open_runtime
+from warmlane.runtimes import choose_runtime, open_runtime
 from warmlane.runtimes.owner import owner_label
 from warmlane.runtimes.protocol import Runtime
 from warmlane.runtimes.sweep import sweep
@@ -128,7 +128,9 @@ async def open_session(
     settings: Settings | None = None,
     clock: Callable[[], float] = time.time,
 ) -> AsyncGenerator[Session]:
-    """Opens a session on a runtime: `docker`, `process`, or `auto` (docker if it answers, else process).
+    """Opens a session on a runtime: `docker`, `process`, or `auto` (docker if it answers, else process, which is said).
+
+    What the owner of a session should know is published as a `SessionNotice`, and logged as a warning.
 
     A runtime may also be an open Runtime object, which then stays open. clock gives seconds since the epoch.
     Raises RuntimeUnavailableError if the runtime does not answer; on leaving, LeftBehindError if a container could not
@@ -137,17 +139,29 @@ async def open_session(
     """
     settings = settings or Settings()
     session_id, owner = secrets.token_hex(4), owner_label()
-    opened = open_runtime(runtime, session_id=session_id, owner=owner) if isinstance(runtime, str) else None
-    async with opened or nullcontext(runtime) as host:
-        assert not isinstance(host, str)
-        bus = Bus(clock=clock)
+    bus = Bus(clock=clock)
+    notice = None
+    opened: AbstractAsyncContextManager[Runtime]
+    if isinstance(runtime, str):
+        choice = await choose_runtime(runtime)
+        notice, opened = choice.notice, open_runtime(choice.kind, session_id=session_id, owner=owner)
+    else:
+        opened = nullcontext(runtime)
+
+    def say(text: str) -> None:
+        _log.warning("%s", text)
+        bus.publish(SessionNotice(text=text))
+
+    async with opened as host:
+        if notice is not None:
+            say(notice)
         try:
             async with (
-                _guarded(host, session_id, bus),
+                _guarded(host, session_id, say),
                 open_pool(host, bus, settings, session_id=session_id, owner=owner) as pool,
                 open_service_nursery() as nursery,
             ):
-                nursery.start_soon(_sweep, host, settings, name="sweep")
+                nursery.start_soon(_sweep, host, settings, say, name="sweep")
                 yield Session(session_id, host, pool, bus, settings, nursery)
         finally:
             bus.close()
@@ -155,24 +169,22 @@ async def open_session(
             raise LeftBehindError(pool.left_behind)
 
 
-def _guarded(runtime: Runtime, session_id: str, bus: Bus) -> AbstractAsyncContextManager[object]:
+def _guarded(runtime: Runtime, session_id: str, say: Callable[[str], None]) -> AbstractAsyncContextManager[object]:
     """A reaper, where something could outlive this process."""
     if runtime.kind == "fake":
         return nullcontext()
-
-    def say(text: str) -> None:
-        _log.warning("%s", text)
-        bus.publish(SessionNotice(text=text))
-
     return open_reaper(runtime.kind, session_id=session_id, say=say)
 
 
-async def _sweep(runtime: Runtime, settings: Settings) -> None:
+async def _sweep(runtime: Runtime, settings: Settings, say: Callable[[str], None]) -> None:
     """Removes what ended sessions have left, beside the session's own work; what it cannot, the next start tries."""
     try:
-        await sweep(runtime, settings.graces)
+        swept = await sweep(runtime, settings.graces)
     except WarmlaneError as error:
-        _log.warning("could not look for what ended sessions have left: %s", error)
+        say(f"could not look for what ended sessions have left: {error}")
+        return
+    for name, why in swept.failed:
+        say(f"could not remove {name}, which an ended session has left: {why}; 'warmlane gc' tries again")
 
 
 async def run(

@@ -121,12 +121,22 @@ def test_without_docker_auto_takes_processes_and_says_so(
     assert "no-docker.sock" in notice
 
 
+def test_without_docker_auto_says_so_in_json_too(start: Callable[..., Any], plan_file: Callable[..., Path]) -> None:
+    """As the first of all events, once; and to the person, once."""
+    code, out, err = start("run", plan_file({"say": SAY}), "--json").end()
+    assert code == 0
+    first, *others = map(json.loads, out.splitlines())
+    assert first["channel"] == "session:notice"
+    assert "session:notice" not in [other["channel"] for other in others]
+    assert err == f"warmlane: {first['payload']['text']}\n"
+
+
 def test_without_docker_asking_for_it_ends_with_5(start: Callable[..., Any], plan_file: Callable[..., Path]) -> None:
     code, out, err = start("run", plan_file({"say": SAY}), "--runtime", "docker").end()
     assert (code, out) == (5, "")
     (line,) = err.splitlines()
-    assert line.startswith("warmlane: runtime 'docker' is not available: ")
-    assert "--runtime process" in line
+    assert line.startswith("warmlane: runtime 'docker' is not available: nothing answers at unix://")
+    assert line.endswith("; start Docker, or point DOCKER_HOST to it, or use '--runtime process'")
 
 
 def test_a_monitor_port_in_use_ends_with_2_before_anything_starts(

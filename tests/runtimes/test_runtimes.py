@@ -60,6 +60,13 @@ async def test_an_unknown_kind_is_refused() -> None:
         await choose_runtime("podman")
 
 
+async def test_nothing_is_opened_before_it_was_chosen() -> None:
+    """Whoever chooses has the notice, and tells it."""
+    with pytest.raises(ValueError, match="'auto' is no runtime; ask choose_runtime"):
+        async with open_runtime("auto", session_id="s", owner="me"):
+            pass
+
+
 async def test_choosing_loads_no_docker_client(tmp_path: Path) -> None:
     """Nor does opening local processes."""
     program = """
@@ -67,7 +74,7 @@ import sys, trio
 from warmlane.runtimes import choose_runtime, open_runtime
 async def main():
     assert (await choose_runtime("auto")).kind == "process"
-    async with open_runtime("auto", session_id="light", owner="me"):
+    async with open_runtime("process", session_id="light", owner="me"):
         assert "docker" not in sys.modules
 trio.run(main)
 """

@@ -22,7 +22,6 @@ from warmlane.cli.stopping import Stopping
 from warmlane.errors import WarmlaneError
 from warmlane.nursery import open_service_nursery
 from warmlane.plan.model import WorkflowPlan
-from warmlane.runtimes import choose_runtime
 from warmlane.session import Session, open_session
 from warmlane.settings import Settings
 
@@ -66,7 +65,7 @@ class _Run:
                         await self.in_session(nursery)
                 except WarmlaneError as error:
                     self.codes.append(exits.code_of_error(error))
-                    self.tell(exits.sentence(error))
+                    self.tell(exits.sentence_of_run(error))
                 if self.stopping.session is not None:
                     with self.stopping.flushing():
                         await self.shown.wait()
@@ -84,10 +83,7 @@ class _Run:
                 from warmlane.monitor.server import serve_monitor  # many a run does without
 
                 monitor = await stack.enter_async_context(serve_monitor(None, *self.order.monitor))
-            choice = await choose_runtime(self.order.runtime)
-            if choice.notice:
-                self.tell(choice.notice)
-            session = await stack.enter_async_context(open_session(choice.kind, settings=self.order.settings))
+            session = await stack.enter_async_context(open_session(self.order.runtime, settings=self.order.settings))
             await nursery.start(self.show, session)
             self.stopping.session = session
             if monitor is not None:
@@ -102,7 +98,7 @@ class _Run:
                 self.codes.append(exits.code_of_status(report.status))
 
     async def show(self, session: Session, task_status: trio.TaskStatus[None]) -> None:
-        with session.events(whole=True) as feed:
+        with session.events(after=0, whole=True) as feed:  # what was said while it opened, too
             self.face.begin(session)
             task_status.started()
             async for envelope in feed:

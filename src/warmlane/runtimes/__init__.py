@@ -42,22 +42,24 @@ async def choose_runtime(kind: str) -> Choice:
 
 @asynccontextmanager
 async def open_runtime(kind: str, *, session_id: str, owner: str) -> AsyncGenerator[Runtime]:
-    """A runtime for one session; `kind` as in `choose_runtime`, `owner` from `owner.owner_label`.
+    """A runtime for one session; `kind` is what `choose_runtime` has chosen, `owner` from `owner.owner_label`.
 
     Raises RuntimeUnavailableError. When it is left, its connections and files are closed and gone; containers are
     for its user to remove before.
     """
-    match (await choose_runtime(kind)).kind:
+    match kind:
         case "docker":
             from warmlane.runtimes.docker import open_docker
 
             async with open_docker(session_id=session_id, owner=owner) as runtime:
                 yield runtime
-        case _:
+        case "process":
             from warmlane.runtimes.process import open_process
 
             async with open_process(session_id=session_id, owner=owner) as runtime:
                 yield runtime
+        case _:
+            raise ValueError(f"'{kind}' is no runtime; ask choose_runtime what it means here, and tell its notice")
 
 
 async def _why_not_docker() -> str | None:
