@@ -18,12 +18,16 @@ def busy_threads() -> list[str]:
     ]
 
 
-async def test_sixty_births_that_are_cancelled_at_random_leave_nothing(bench: Any) -> None:
+async def test_a_removal_after_a_birth_that_was_cancelled_at_random_is_final(bench: Any, client: Any) -> None:
+    """What the pool rests on; the pool's own births are cancelled in tests/faults."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")  # noqa: T201 - shown when it fails
+    moments = random.Random(seed)
     cancelled = 0
 
-    async def live() -> None:
+    async def live(moment: float) -> None:
         nonlocal cancelled
-        with trio.move_on_after(random.uniform(0, 2)) as scope:
+        with trio.move_on_after(moment) as scope:
             async with bench.born(healthy=False) as name:
                 await bench.runtime.pause(name)
                 await bench.runtime.unpause(name)
@@ -31,9 +35,10 @@ async def test_sixty_births_that_are_cancelled_at_random_leave_nothing(bench: An
 
     async with trio.open_nursery() as nursery:
         for _ in range(60):
-            nursery.start_soon(live)
+            nursery.start_soon(live, moments.uniform(0, 2))
     assert cancelled > 0
-    assert [found for found in await bench.runtime.owned() if found.session_id == bench.session_id] == []
+    ours = {"label": f"warmlane.session={bench.session_id}"}
+    assert await trio.to_thread.run_sync(lambda: client.containers(all=True, filters=ours)) == []
     assert busy_threads() == []
 
 

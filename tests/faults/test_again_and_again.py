@@ -17,9 +17,10 @@ async def test_cancelled_births_leave_nothing(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", docker_url)
     seed = random.randrange(2**32)
-    for _ in range(4):
-        assert await cancel_births(Daemon(docker_url), 60, seed) == [], f"seed {seed}"
-        seed += 1
+    rounds = [await cancel_births(Daemon(docker_url), 60, seed + number) for number in range(4)]
+    assert [found for found in rounds if found.broken] == []
+    assert sum(found.cut for found in rounds) > 0, "none was cut"
+    assert sum(found.born for found in rounds) > 2 * 60
 
 
 async def test_sessions_in_a_row_leave_nothing_and_do_not_grow() -> None:
