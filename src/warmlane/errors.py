@@ -1,6 +1,8 @@
 """Every error a caller can meet, sorted by whose fault it is and what they can do about it.
 
-Each carries its data; the sentence is made from the data, is one line long, and says what to do.
+Each carries its data; the sentence is made from the data, and is one line long. It says what to do where the reader can
+do something: whoever raises the error knows the cause, and ends `said` with it. Of a container host that refused, fell
+silent or lost a container, its own words are all there is.
 `str(error)` is what the command line prints; a traceback is for our own bugs, which are not in here.
 """
 
@@ -17,13 +19,16 @@ class WarmlaneError(Exception):
 
 @frozen
 class Problem:
-    """One thing that is wrong with a plan: where (`$.blocks.lint.timeoutMs`), and what, as a sentence."""
+    """One thing that is wrong with a plan: where (`$.blocks.lint.timeoutMs`), and what, as a sentence.
+
+    `path` is empty if there are no values to be had from the whole document: no such file, not JSON.
+    """
 
     path: str
     message: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}"
+        return f"{self.path}: {self.message}" if self.path else self.message
 
 
 class PlanError(WarmlaneError, ValueError):
@@ -38,11 +43,16 @@ class PlanError(WarmlaneError, ValueError):
         super().__init__(self.problems, source)
 
     def __str__(self) -> str:
-        return f"{self.source} is not valid: " + "; ".join(map(str, self.problems))
+        return f"{self.begin()} " + "; ".join(map(str, self.problems))
+
+    def begin(self) -> str:
+        """What the sentence begins with: `plan.json is not valid:`, or `cannot read plan.json:`."""
+        unread = self.problems and not any(problem.path for problem in self.problems)
+        return f"cannot read {self.source}:" if unread else f"{self.source} is not valid:"
 
 
 class RuntimeUnavailableError(WarmlaneError):
-    """No container host answers. The user starts one, or asks for another with `--runtime`."""
+    """There is no container host to be had. The user starts one, or asks for another with `--runtime`."""
 
     def __init__(self, runtime: str, said: str) -> None:
         self.runtime, self.said = runtime, said

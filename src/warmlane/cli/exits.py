@@ -36,12 +36,16 @@ def code_of_error(error: WarmlaneError) -> int:
 
 
 def sentence(error: WarmlaneError) -> str:
-    """The error and what to do about it. A bad plan has one line for each problem."""
-    if isinstance(error, PlanError):
-        return "\n  ".join([f"{error.source} is not valid:", *map(str, error.problems)])
-    if isinstance(error, RuntimeUnavailableError) and error.runtime == "docker":
-        return f"{error}; start Docker, or use '--runtime process'"
+    """The error and what to do about it. A bad plan has one line for each problem, if there are several."""
+    if isinstance(error, PlanError) and len(error.problems) > 1:
+        return "\n  ".join([error.begin(), *map(str, error.problems)])
     return str(error)
+
+
+def sentence_of_run(error: WarmlaneError) -> str:
+    """The sentence to those who wanted to run something, which works without Docker, too."""
+    without = isinstance(error, RuntimeUnavailableError) and error.runtime == "docker"
+    return sentence(error) + (", or use '--runtime process'" if without else "")
 
 
 def innermost(error: BaseException) -> BaseException:
