@@ -50,9 +50,33 @@ while time.monotonic() < deadline:
     os.setsid()
 """
 
+PIPE = 64 * 1024
+"""What the first of the buffers holds, in bytes."""
+
 
 def gone(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
+
+
+def fills_all_buffers(agent: Any) -> Callable[[], bool]:
+    """Whether a block that writes without end has come to a stop: to be asked until it has.
+
+    That is so when it has not written anything since the last few looks, and neither it nor anybody on the way from it
+    to us was able to run in any of them.
+    """
+    looks: list[tuple[int, set[str]]] = []
+
+    def stands_still() -> bool:
+        everyone = [Path(f"/proc/{pid}") for pid in (agent.process.pid, *agent.below())]
+        try:
+            written = sum(int((process / "io").read_text().split()[3]) for process in everyone[1:])  # "wchar: 123"
+            states = {(process / "stat").read_text().rpartition(")")[2].split()[0] for process in everyone}
+        except OSError:
+            return False  # one of those that start it has just ended
+        looks.append((written, states))
+        return written >= PIPE and looks[-5:] == [(written, {"S"})] * 5
+
+    return stands_still
 
 
 def test_what_a_block_leaves_running_is_killed(agent: Any, wait_until: Wait) -> None:
@@ -132,15 +156,15 @@ def test_hanging_up_ends_the_block(agent: Any, wait_until: Wait) -> None:
 
 def test_hanging_up_ends_a_block_whose_output_nobody_reads(agent: Any, wait_until: Wait) -> None:
     stream = agent.start("cat", "/dev/zero")
-    time.sleep(0.1)  # nothing is read, so that all buffers on the way fill up
+    wait_until(fills_all_buffers(agent))
     stream.close()
     wait_until(lambda: agent.health()["runs"] == 0)
     wait_until(lambda: not agent.below())
 
 
-def test_ending_a_block_whose_output_nobody_reads_is_quick(agent: Any) -> None:
+def test_ending_a_block_whose_output_nobody_reads_is_quick(agent: Any, wait_until: Wait) -> None:
     stream = agent.start("cat", "/dev/zero", run="r")
-    time.sleep(0.1)
+    wait_until(fills_all_buffers(agent))
     began = time.monotonic()
     assert agent.ask("DELETE", "/blocks/r") == (200, {"gone": True})
     assert time.monotonic() - began < 3
