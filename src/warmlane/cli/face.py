@@ -2,9 +2,11 @@
 
 A face is a context manager: left, it has put all that it has to say.
 """
+# ruff: noqa: B027  # empty means that a face may, and need not, do more
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +16,7 @@ from warmlane.session import Session
 from warmlane.terminal import visible
 
 
-class Face:
+class Face(ABC):
     """What all faces share: notices go to stderr, and there is nothing to refresh."""
 
     def __init__(self, out: Outlet, err: Outlet) -> None:
@@ -31,9 +33,9 @@ class Face:
     def begin(self, session: Session) -> None:
         """Hears which session the events will be of."""
 
+    @abstractmethod
     def take(self, envelope: Envelope) -> None:
         """Shows one event."""
-        raise NotImplementedError
 
     def notice(self, text: str) -> None:
         """Says something about the program itself."""
