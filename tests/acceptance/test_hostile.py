@@ -41,6 +41,44 @@ OUTCOMES = {
     "daemons": ({"command": ["python3", "-c", FORKS]}, "succeeded", None, None),
 }
 
+LOOKS = """
+import glob, json, os
+found = {"here": os.listdir("."), "ours": [], "ipc": [], "processes": []}
+for folder in ("/tmp", "/dev", "/dev/shm", "/dev/mqueue", "/run/warmlane"):
+    found["ours"] += glob.glob(folder + "/.left*")
+if os.environ["KIND"] == "docker":
+    for kind in ("shm", "sem", "msg"):
+        found["ipc"] += open("/proc/sysvipc/" + kind).read().splitlines()[1:]
+for path in glob.glob("/proc/[0-9]*/cmdline"):
+    try:
+        with open(path) as file:
+            found["processes"] += [path] * (file.read() == "sleep\\x00" + "600.1234\\x00")
+    except OSError:
+        pass
+json.dump(found, open(os.environ["WARMLANE_OUTPUT"], "w"))
+"""
+LEAVES = (
+    LOOKS
+    + """
+import subprocess
+open("left", "w").close()
+subprocess.Popen(["sleep", "600.1234"], start_new_session=True)
+"""
+)
+LEAVES_IN_CONTAINER = (
+    LEAVES
+    + """
+import ctypes
+for folder in ("/tmp", "/dev/shm", "/dev/mqueue", "/run/warmlane"):
+    if os.access(folder, os.W_OK):
+        open(folder + "/.left", "w").close()
+os.makedirs("/tmp/.left.d/deep", 0o700)
+libc = ctypes.CDLL(None)
+assert min(libc.shmget(7, 4096, 0o1600), libc.semget(7, 1, 0o1600), libc.msgget(7, 0o1600)) >= 0
+"""
+)
+NOTHING_LEFT: dict[str, Any] = {"here": [], "ours": [], "ipc": [], "processes": []}
+
 
 async def test_each_bad_end_has_its_reason_and_a_sentence(place: Any, stage: Any) -> None:
     async with stage(place, output_limit=1024 * 1024) as it:
@@ -91,13 +129,16 @@ async def test_an_output_up_to_the_limit_comes_through_whole(place: Any, stage: 
 
 
 async def test_a_reused_container_has_nothing_of_the_block_before(place: Any, stage: Any) -> None:
-    dirty = "echo secret > left.txt; pwd > $WARMLANE_OUTPUT.path; (sleep 600 &) ; echo null > $WARMLANE_OUTPUT"
-    looks = "ls -A | wc -l > $WARMLANE_OUTPUT; pgrep -x sleep >&2 || true"
-    async with stage(place) as it:
-        report = await it.session.run(it.plan({"a": dirty, "b": looks}, ["a", "b"]))
-        assert report.status == "completed"
-        assert report["a"].container_id == report["b"].container_id
-        assert report.outputs["b"] == 0
+    kind, container, daemon = place
+    leaves = LEAVES_IN_CONTAINER if kind == "docker" else LEAVES
+    async with stage((kind, container | {"env": {"KIND": kind}}, daemon)) as it:
+        blocks = {"a": {"command": ["python3", "-c", leaves]}, "b": {"command": ["python3", "-c", LOOKS]}}
+        used: set[str | None] = set()
+        for lanes in (["a", "b"], ["a"], ["b"]):  # in the same execution, and in later ones
+            report = await it.session.run(it.plan({name: blocks[name] for name in lanes}, lanes))
+            assert report.outputs == dict.fromkeys(lanes, NOTHING_LEFT), report.failures
+            used |= {result.container_id for result in report.results}
+        assert len(used) == 1
 
 
 async def test_a_run_cancelled_from_outside_goes_on_as_cancelled_when_all_has_settled(place: Any, stage: Any) -> None:

@@ -55,6 +55,16 @@ async def test_a_block_may_write_and_run_in_tmp_only(bench: Any) -> None:
         assert (await bench.python(name, program))[1] == ["ran"]
 
 
+@pytest.mark.parametrize("user", [None, "4321:4321"])
+async def test_home_is_a_working_directory_that_can_be_written(bench: Any, user: str | None) -> None:
+    program = "import os; print(os.environ['HOME'] == os.getcwd()); open(os.path.expanduser('~/.file'), 'w').close()"
+    async with bench.born(user=user) as name:
+        exit_, lines = await bench.python(name, program)
+        assert (exit_.code, lines) == (0, ["True"])
+    async with bench.born(user=user, env={"HOME": "/tmp"}) as name:
+        assert (await bench.python(name, "import os; print(os.environ['HOME'])"))[1] == ["/tmp"]
+
+
 async def test_the_daemon_is_asked_for_limits(bench: Any, client: Any) -> None:
     async with bench.born() as name:
         host = client.inspect_container(name)["HostConfig"]

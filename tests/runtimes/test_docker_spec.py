@@ -39,6 +39,7 @@ def test_neither_token_nor_environment_is_in_what_inspect_shows() -> None:
         "env": {"PASSWORD": "hunter2"},
         "workspace": None,
         "lifeline": False,
+        "transient": ["/tmp", "/dev", "/dev/shm", "/dev/mqueue", "/proc/sysvipc", "/run/warmlane"],
     }
     shown = json.dumps(config_of(container))
     assert "s3cret" not in shown

@@ -43,6 +43,8 @@ _AGENT_SOURCE = str(Path(agent.__path__[0], "warmlane_agent").resolve())
 
 _NOBODY = "65534:65534"
 _PIDS = 1024
+_TRANSIENT = ["/tmp", "/dev", "/dev/shm", "/dev/mqueue", "/proc/sysvipc"]  # noqa: S108 - in the container
+"""Where a process in a container can leave something, the workspace apart; in /dev, if it is root."""
 _TMPFS = "rw,exec,nosuid,nodev,size=512m,mode=1777"
 _LOG = {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}}
 _KILLED = 128 + 9
@@ -66,6 +68,7 @@ def agent_config(birth: Birth) -> dict[str, Any]:
         "env": dict(birth.container.env),
         "workspace": _WORKSPACE if birth.container.workspace else None,
         "lifeline": False,
+        "transient": [*_TRANSIENT, _RUN],
     }
 
 
@@ -79,6 +82,7 @@ def container_config(birth: Birth, run_dir: Path | None, invoker: Invoker, image
         "Init": True,  # programs that are PID 1 ignore SIGTERM
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges:true"],
+        "IpcMode": "private",  # the agent takes away whatever is in it
         "ReadonlyRootfs": True,
         "Tmpfs": {"/tmp": tmpfs},  # noqa: S108 - in the container
         "PidsLimit": _PIDS,

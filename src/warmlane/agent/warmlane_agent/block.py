@@ -7,7 +7,7 @@ import os
 import signal
 
 from . import functions
-from .files import remove_tree, write_new
+from .files import OWN, remove, write_new
 from .output import read_output, read_verdict, too_large
 from .processes import default_signals, fork
 
@@ -27,7 +27,7 @@ class Block:
 
     def __init__(self, settings: Settings, call: dict[str, Any], data: bytes) -> None:
         self._settings, self._call, self._data = settings, call, data
-        self._home = os.path.join(settings.scratch, "b" + os.urandom(4).hex())
+        self._home = os.path.join(settings.scratch, OWN + os.urandom(4).hex())
         os.mkdir(self._home, 0o700)
         self._folder = os.open(self._home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # whatever takes its place
 
@@ -50,7 +50,7 @@ class Block:
 
     def remove(self) -> None:
         """Removes its directory."""
-        remove_tree(self._home)
+        remove(self._home)
 
     # In its own process
 
@@ -70,6 +70,8 @@ class Block:
             WARMLANE_OUTPUT=self._path("output.json"),
             TMPDIR=self._path("tmp"),
         )
+        if self._settings.own_home:
+            os.environ["HOME"] = self._path("work")
         target = self._call.get("python")
         if target:
             os._exit(functions.run(target, self._data, self._settings.workspace, self._verdict, self._output))

@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import stat
+
+OWN = "wl-"
+"""How the names of all that the agent makes in its scratch begin."""
 
 
 def drain(fd: int) -> None:
@@ -56,15 +60,25 @@ def write_new(path: str, data: bytes) -> None:
 
 def spool(folder: str) -> int:
     """A file without a name, to read and write."""
-    path = os.path.join(folder, "s" + os.urandom(8).hex())
+    path = os.path.join(folder, OWN + os.urandom(8).hex())
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     os.unlink(path)
     return fd
 
 
-def remove_tree(root: str) -> None:
-    """Removes a directory whatever its permissions and its depth, following no links; as far as that can be done."""
+def remove(path: str) -> None:
+    """Removes whatever it is, following no links; a directory whatever its permissions and its depth. As far as that
+    can be done."""
     with contextlib.suppress(OSError):
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            _remove_tree(path)
+        else:
+            os.unlink(path)
+
+
+def _remove_tree(root: str) -> None:
+    with contextlib.suppress(OSError):
+        os.chmod(root, 0o700)
         deep = True
         while deep:
             deep = False

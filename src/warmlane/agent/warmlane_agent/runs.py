@@ -65,6 +65,9 @@ class Runs:
         if name in self._runs:
             raise Refused(409, "that run is under way")
         module = _module(body)
+        for other in self._runs.values():
+            if other.control is not None and not other.clean:
+                self._take(other, other.control)  # that it is gone was said before our client could know
         self._door.give(fd)
         run = self._runs[name] = _Run(name, fd, body)
         zygote = self._warm(module) if module and module not in self._cold else None
@@ -154,6 +157,7 @@ class Runs:
     def _follow(self, run: _Run, control: socket.socket) -> None:
         os.close(run.conn)
         run.body = b""
+        control.setblocking(False)
         run.control = control.detach()
         self._loop.watch(run.control, self._hear, run, run.control)
 
@@ -161,12 +165,7 @@ class Runs:
 
     def _hear(self, run: _Run, control: int) -> None:
         """What a supervisor says."""
-        word = b""
-        with contextlib.suppress(ConnectionError):
-            word = os.read(control, 64)
-        if word:
-            run.pid = int(word.rstrip(b".") or run.pid)
-            run.clean = word.endswith(b".")
+        if self._take(run, control):
             return
         self._loop.unwatch(control)
         os.close(control)
@@ -176,8 +175,30 @@ class Runs:
         else:
             run.lost = self.hunting = True
 
+    def _take(self, run: _Run, control: int) -> bool:
+        """Takes note of what it has said; whether it may say more."""
+        word = b""
+        try:
+            word = os.read(control, 64)
+        except BlockingIOError:
+            return True
+        except ConnectionError:
+            return False
+        if word:
+            run.pid = int(word.rstrip(b".") or run.pid)
+            run.clean = word.endswith(b".")
+            self._tidy()
+        return bool(word)
+
+    def _tidy(self) -> None:
+        """Nothing that blocks have left is there for the next one, once none of them is."""
+        if all(run.clean for run in self._runs.values()):
+            self._settings.leftovers.clear()
+
     def _finish(self, run: _Run) -> None:
         del self._runs[run.name]
+        if run.lost:
+            self._tidy()
         for fd in run.waiters:
             self._door.take(fd)
             self._door.answer(fd, 200, {"gone": True})

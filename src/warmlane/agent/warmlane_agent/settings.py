@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from .leftovers import Leftovers
 from .memory import MemoryKills
 
 TYPE_CHECKING = False
@@ -19,6 +20,12 @@ class Settings:
         self.workspace: str | None = config.get("workspace")
         self.scratch: str = config.get("scratch") or "/tmp"  # noqa: S108 - the one place where a container can write
         self.kills = MemoryKills()
-        os.environ.update(config.get("env") or {})
+        transient = config.get("transient") or ()
+        self.leftovers = Leftovers(transient)
+        env: dict[str, str] = config.get("env") or {}
+        self.own_home = bool(transient) and "HOME" not in env
+        if self.own_home:
+            os.environ["HOME"] = self.scratch  # for what is imported before there is a block
+        os.environ.update(env)
         if self.workspace:
             os.environ["WARMLANE_WORKSPACE"] = self.workspace

@@ -79,12 +79,12 @@ class Supervisor:
         self._send(self._exit(block, trouble, kills))
         if block:
             block.remove()
+        with contextlib.suppress(OSError):
+            os.write(self._descriptors[1], b".")  # before the client knows: it may start the next block at once
         while self._out and not self._over():
             self._turn()
         with contextlib.suppress(OSError):
             shut_down(self._descriptors[0])  # the end of this process takes milliseconds more
-        with contextlib.suppress(OSError):
-            os.write(self._descriptors[1], b".")
         os._exit(0)
 
     def _start(self, block: Block) -> None:

@@ -12,6 +12,7 @@ import sys
 
 from .files import read_all, spool, write_all
 from .functions import load
+from .leftovers import of_strangers
 from .processes import close_all, default_signals, fork
 from .supervisor import Supervisor
 
@@ -80,8 +81,9 @@ def _live(settings: Settings, sock: socket.socket, notes: int, module: str) -> N
     default_signals()
     close_all(keep=(sock.fileno(), notes))
     os.setsid()
+    before = settings.leftovers.now()
     printed = _import(settings, module)
-    if _has_company():
+    if _has_company() or of_strangers(settings.leftovers.now() - before):  # that goes with a block
         sock.send(COLD)
         return
     files = {getattr(imported, "__file__", None) for imported in list(sys.modules.values())}
