@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from warmlane.cli.exits import code_of_error, gravest, innermost, sentence
+from warmlane.cli.exits import code_of_error, gravest, innermost, sentence, sentence_of_run
 from warmlane.errors import (
     LeftBehindError,
     MonitorAddressError,
@@ -40,8 +40,16 @@ def test_every_problem_of_a_plan_has_a_line() -> None:
     assert sentence(error).splitlines() == ["p.json is not valid:", "  $.a: is odd", "  $.b: is even"]
 
 
-def test_who_has_no_docker_is_told_what_else_there_is() -> None:
-    assert "--runtime process" in sentence(RuntimeUnavailableError("docker", "no"))
+def test_one_problem_stands_in_the_line() -> None:
+    assert sentence(PlanError([Problem("$.a", "is odd")], source="p.json")) == "p.json is not valid: $.a: is odd"
+    assert sentence(PlanError([Problem("", "no such file")], source="p")) == "cannot read p: no such file"
+
+
+def test_who_wants_to_run_without_docker_is_told_what_else_there_is() -> None:
+    error = RuntimeUnavailableError("docker", "no; start Docker")
+    assert sentence_of_run(error) == "runtime 'docker' is not available: no; start Docker, or use '--runtime process'"
+    assert sentence(error) == "runtime 'docker' is not available: no; start Docker"
+    assert sentence_of_run(LeftBehindError(["a"])) == sentence(LeftBehindError(["a"]))
 
 
 def test_an_error_that_is_alone_is_found_in_groups() -> None:

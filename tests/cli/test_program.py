@@ -105,6 +105,12 @@ def test_hostile_plans_end_with_2_and_sentences(
     assert "\x1b" not in out + err
 
 
+def test_a_file_that_is_not_there_is_one_sentence(start: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "nosuch.json"
+    assert start("run", path).end() == (2, "", f"warmlane: cannot read {path}: there is no such file\n")
+    assert start("validate", path).end() == (2, f"{path}: there is no such file\n", "")
+
+
 def test_a_folder_is_no_plan(start: Callable[..., Any], tmp_path: Path) -> None:
     code, _, err = start("run", tmp_path).end()
     assert code == 2

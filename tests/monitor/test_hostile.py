@@ -383,9 +383,19 @@ async def test_our_own_mistake_is_logged_and_costs_one_connection(
 # Where it listens
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", ""])
-async def test_only_loopback_is_listened_on(host: str) -> None:
-    with pytest.raises(MonitorAddressError, match="only addresses of this machine itself"):
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("0.0.0.0", "it would be open to other machines"),
+        ("::", "it would be open to other machines"),
+        ("192.0.2.1", "it would be open to other machines"),
+        ("example.com", "names other than 'localhost' are not looked up"),
+        ("nowhere.invalid", "names other than 'localhost' are not looked up"),
+        ("", "names other than 'localhost' are not looked up"),
+    ],
+)
+async def test_only_loopback_is_listened_on(host: str, said: str) -> None:
+    with pytest.raises(MonitorAddressError, match=f"{said}; write 127.0.0.1, or another loopback address$"):
         async with serve_monitor(None, host):
             raise AssertionError("it listens")
 

@@ -27,11 +27,23 @@ def test_docker_host_names_a_socket_or_a_port_of_this_machine(
     assert (address.path, address.host, address.port) == (path, host, port)
 
 
-@pytest.mark.parametrize("text", ["ssh://me@there", "tcp://10.0.0.7:2375", "npipe:////./pipe/docker", "unix://", "x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ssh://me@there",
+        "tcp://10.0.0.7:2375",
+        "npipe:////./pipe/docker",
+        "unix://",
+        "x",
+        "tcp://127.0.0.1:x",
+        "tcp://[",
+    ],
+)
 def test_any_other_docker_host_is_refused_in_a_sentence(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", text)
-    with pytest.raises(RuntimeUnavailableError, match="only a daemon on this machine"):
+    with pytest.raises(RuntimeUnavailableError, match="only a daemon on this machine will do; set it to") as caught:
         docker_address()
+    assert "start Docker" not in str(caught.value)
 
 
 def test_without_docker_host_the_default_socket_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

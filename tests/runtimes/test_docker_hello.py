@@ -33,7 +33,7 @@ async def test_the_oldest_version_that_will_do_is_spoken(daemon: Any, newest: st
 
 async def test_a_daemon_that_is_too_old_is_refused(daemon: Any) -> None:
     daemon.script = greets_with({"ApiVersion": "1.40", "MinAPIVersion": "1.12"})
-    with pytest.raises(RuntimeUnavailableError, match=r"speaks API 1\.40; 1\.41 .* is needed"):
+    with pytest.raises(RuntimeUnavailableError, match=r"speaks API 1\.40; at least 1\.41 .* is needed"):
         await hail(daemon.address)
 
 

@@ -118,7 +118,7 @@ async def test_a_failing_pull_fails_all_who_asked_with_the_words_of_the_daemon(d
         await registry.pulling.wait()
         registry.may_finish.set()
     words = "its image could not be pulled: pull access denied for x, repository does not exist"
-    assert said == [f"container of image 'x' failed: {words}"] * 2
+    assert said == [f"container of image 'x' failed: {words}; check its name, or pull it"] * 2
     assert registry.pulls == 1
 
 

@@ -164,7 +164,7 @@ def inspected(memory: int = 0, **state: Any) -> dict[str, Any]:
         (inspected(Status="paused", Running=True, Paused=True), True, "it runs"),
         (inspected(Status="created"), True, "it was never started"),
         (inspected(Status="created", Error="no shim"), True, "it could not be started: no shim"),
-        (inspected(ExitCode=127), True, "its image has no python3, which the agent needs"),
+        (inspected(ExitCode=127), True, "its image has no python3, which the agent needs; take one that has it"),
         (inspected(ExitCode=127), False, "the image's own server exited with code 127"),
         (inspected(ExitCode=1), True, "its agent exited with code 1"),
         (inspected(ExitCode=137), True, "its agent was killed by signal 9"),

@@ -15,7 +15,7 @@ def monitor_url(text: str) -> str:
     try:
         parts = urlsplit(text if "://" in text else f"ws://{text}")
     except ValueError as error:
-        raise WatchError(text, f"that is no address: {error}") from error
+        raise WatchError(text, f"that is no address ({error}); write HOST:PORT or ws://HOST:PORT/ws") from error
     try:
         port = parts.port
     except ValueError as error:

@@ -27,6 +27,7 @@ from warmlane.terminal import visible
 
 _GOING_AWAY: Final = 1001
 _LARGEST: Final = 1024 * 1024 * 1024
+_ADVICE: Final = "give the address that a run with '--monitor' has printed"
 
 
 @frozen(kw_only=True)
@@ -84,8 +85,9 @@ async def _follow(target: str, patience: Patience, messages: trio.MemorySendChan
                 return
             except _BrokenError as broken:
                 if trio.current_time() + pause > deadline:
-                    went = "" if seen is None else "the connection broke, and does not come back: "
-                    raise WatchError(target, f"{went}{broken}") from broken
+                    if seen is not None:
+                        raise WatchError(target, f"the connection broke, and does not come back: {broken}") from broken
+                    raise WatchError(target, f"{broken}; {_ADVICE}") from broken
             await trio.sleep(pause)
             pause = min(pause * 2, patience.longest_pause)
 
@@ -103,10 +105,10 @@ async def _connected(target: str, after: int | None, patience: Patience) -> Asyn
                         nursery, stream, parts.netloc, resource, subprotocols=[SUBPROTOCOL], max_message_size=_LARGEST
                     )
                 if socket.subprotocol != SUBPROTOCOL:
-                    raise WatchError(target, "what listens there is no Warmlane monitor")
+                    raise WatchError(target, f"what listens there is no Warmlane monitor; {_ADVICE}")
                 yield socket
         except trio.TooSlowError:
-            raise WatchError(target, "what listens there does not answer") from None
+            raise WatchError(target, f"what listens there does not answer; {_ADVICE}") from None
         except ExceptionGroup as group:
             raise _from_reader(group, target) from group
 
@@ -125,7 +127,7 @@ def _from_reader(group: ExceptionGroup[Exception], target: str) -> Exception:
     if isinstance(cause, ConnectionRejected):
         return WatchError(target, _refusal(cause))
     if isinstance(cause, ProtocolError | h11.ProtocolError):
-        return WatchError(target, "what listens there does not speak WebSocket")
+        return WatchError(target, f"what listens there does not speak WebSocket; {_ADVICE}")
     return group
 
 
@@ -134,7 +136,7 @@ def _refusal(refused: ConnectionRejected) -> str:
         body: Any = json.loads(refused.body or b"")
         return f"it says: {visible(str(body['error']))}"
     except (ValueError, TypeError, KeyError):
-        return f"there is no monitor; the answer was HTTP {refused.status_code}"
+        return f"there is no monitor (the answer was HTTP {refused.status_code}); {_ADVICE}"
 
 
 async def _next_message(socket: WebSocketConnection, target: str) -> dict[str, Any] | None:
@@ -151,4 +153,4 @@ async def _next_message(socket: WebSocketConnection, target: str) -> dict[str, A
             return message
     except (ValueError, TypeError, KeyError):
         pass  # said below
-    raise WatchError(target, "what it sends are not the messages of a monitor")
+    raise WatchError(target, f"what it sends are not the messages of a monitor; {_ADVICE}")

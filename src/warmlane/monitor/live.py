@@ -75,4 +75,5 @@ def _understanding(url: str) -> Generator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise WatchError(url, "its messages are not what this version understands") from error
+        said = "its messages are not what this version understands; use one version on both sides"
+        raise WatchError(url, said) from error

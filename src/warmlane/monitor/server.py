@@ -17,6 +17,7 @@ import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from ipaddress import ip_address
 from typing import Any
 
 import h11
@@ -73,14 +74,22 @@ async def serve_monitor(
 
 async def _listen(host: str, port: int) -> list[trio.SocketListener]:
     if not is_loopback(host):
-        raise MonitorAddressError(host, port, "only addresses of this machine itself are allowed, such as 127.0.0.1")
+        raise MonitorAddressError(host, port, _not_ours(host))
     address = "127.0.0.1" if host.lower() == "localhost" else host.strip("[]")
     try:
         return await trio.open_tcp_listeners(port, host=address)
     except (OSError, OverflowError) as error:
         taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        said = "another program listens there; choose another port" if taken else str(error)
-        raise MonitorAddressError(host, port, said) from error
+        why = "another program listens there" if taken else getattr(error, "strerror", None) or str(error)
+        raise MonitorAddressError(host, port, f"{why}; choose another port") from error
+
+
+def _not_ours(host: str) -> str:
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        return "names other than 'localhost' are not looked up; write 127.0.0.1, or another loopback address"
+    return "it would be open to other machines; write 127.0.0.1, or another loopback address"
 
 
 def _pages(session: Watched) -> Mapping[str, Mapping[str, Any]]:

@@ -45,9 +45,9 @@ def _bytes(path: Path) -> bytes:
         raise DocumentError("there is no such file") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise DocumentError(f"the file cannot be read: {reason}") from None
+        raise DocumentError(str(reason)) from None
     if not stat.S_ISREG(mode):
-        raise DocumentError("is a folder, not a file" if stat.S_ISDIR(mode) else "is not a regular file")
+        raise DocumentError("it is a folder, not a file" if stat.S_ISDIR(mode) else "it is not a regular file")
     if len(data) > LARGEST:
         raise DocumentError(f"the file is larger than {LARGEST // 1024} KiB, the most that a plan may have")
     return data

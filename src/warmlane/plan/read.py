@@ -29,7 +29,7 @@ def load_plan(path: str | os.PathLike[str]) -> WorkflowPlan:
     try:
         document = documents.load(file)
     except DocumentError as error:
-        raise PlanError([Problem("$", str(error))], source=str(file)) from None
+        raise PlanError([Problem("", str(error))], source=str(file)) from None
     return read_plan(document, folder=file.absolute().parent, source=str(file))
 
 

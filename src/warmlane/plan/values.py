@@ -17,7 +17,7 @@ from warmlane.plan.plain import is_array, is_object, kind, show
 DEEPEST = 32
 """The document itself is level 1."""
 
-TOO_DEEP = f"is nested deeper than {DEEPEST} levels"
+TOO_DEEP = f"it is nested deeper than {DEEPEST} levels"
 TOO_LONG = "a number has too many digits"  # Python refuses to read more than 4300, and nothing else of what is JSON
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -56,13 +57,14 @@ def docker_address() -> DockerAddress:
     Raises RuntimeUnavailableError if DOCKER_HOST is of a kind that is not spoken.
     """
     text = os.environ.get("DOCKER_HOST") or f"unix://{_default_socket()}"
-    url = urlsplit(text)
-    if url.scheme == "unix" and url.path:
-        return DockerAddress(text, path=url.netloc + url.path)
-    if url.scheme == "tcp" and url.hostname in _LOOPBACK:
-        return DockerAddress(text, host=url.hostname, port=url.port or 2375)
-    said = f"DOCKER_HOST is '{text}', but only a daemon on this machine will do: 'unix:///…' or 'tcp://127.0.0.1:…'"
-    raise RuntimeUnavailableError("docker", said)
+    with suppress(ValueError):  # no port, or no host, that could be one
+        url = urlsplit(text)
+        if url.scheme == "unix" and url.path:
+            return DockerAddress(text, path=url.netloc + url.path)
+        if url.scheme == "tcp" and url.hostname in _LOOPBACK:
+            return DockerAddress(text, host=url.hostname, port=url.port or 2375)
+    will_do = "only a daemon on this machine will do; set it to 'unix:///…' or 'tcp://127.0.0.1:…'"
+    raise RuntimeUnavailableError("docker", f"DOCKER_HOST is '{text}', but {will_do}")
 
 
 def _default_socket() -> str:

@@ -102,7 +102,8 @@ class Images:
         except RuntimeRefusedError as refusal:
             trouble.append(refusal.said)
         if trouble:
-            raise ContainerFaultError("", image, f"its image could not be pulled: {trouble[0]}")
+            said = f"its image could not be pulled: {trouble[0]}; check its name, or pull it"
+            raise ContainerFaultError("", image, said)
         flight.tell(meter.progress("complete"))
 
 

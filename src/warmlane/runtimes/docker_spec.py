@@ -138,7 +138,7 @@ def why_not_running(about: dict[str, Any], has_agent: bool) -> str:
     if state.get("OOMKilled") and code == _KILLED:
         return f"it was killed for exceeding {memory}"
     if has_agent and code == 127:
-        return "its image has no python3, which the agent needs"
+        return "its image has no python3, which the agent needs; take one that has it"
     what = "its agent" if has_agent else "the image's own server"
     how = f"was killed by signal {code - 128}" if code > 128 else f"exited with code {code}"
     # Docker says so of a container in which the kernel has killed anything at all, at any time.

@@ -240,7 +240,7 @@ class FakeHost:
         box.healthy_at = math.inf if image == "sick" else trio.current_time() + self.pace.boot
         if image == "no-python":
             box.log = "exec python3 failed: No such file or directory"
-            self._die(box, "its image has no python3, which the agent needs")
+            self._die(box, "its image has no python3, which the agent needs; take one that has it")
 
     def port_holder(self, box: Box) -> Box | None:
         """Another live container that has its port."""

@@ -165,7 +165,8 @@ def _base() -> Path:
     except OSError as error:
         if error.errno in _EXHAUSTED:
             raise
-        raise RuntimeUnavailableError("run directory", f"'{base}' cannot be used: {error.strerror}") from error
+        said = f"'{base}' cannot be used: {error.strerror}; set XDG_RUNTIME_DIR to a folder of yours"
+        raise RuntimeUnavailableError("run directory", said) from error
     try:
         about = os.fstat(handle)
         if about.st_uid != uid:

@@ -275,7 +275,7 @@ async def test_an_image_without_python_starts_and_dies(birth: Callable[..., Birt
             await runtime.start("a")
             assert await anext(sightings) == Sighting(kind="died", name="a")
         assert not await runtime.alive("a")
-        assert await runtime.diagnose("a") == "its image has no python3, which the agent needs"
+        assert await runtime.diagnose("a") == "its image has no python3, which the agent needs; take one that has it"
         assert "python3" in await runtime.log_tail("a")
         with pytest.raises(ContainerLostError):
             await runtime.agent("a").health()
