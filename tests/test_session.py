@@ -55,12 +55,16 @@ async def test_run_of_a_bad_plan_opens_no_runtime() -> None:
 async def test_what_the_host_cannot_run_is_a_problem_of_the_plan(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    say = {"command": ["x"]}
     async with open_fake_runtime() as fake:
         monkeypatch.setattr(type(fake), "vet", lambda _self, container: f"no {container.image} here")
         async with open_session(fake) as session:
             with pytest.raises(PlanError) as caught:
-                await session.run(PLAN)
-    assert [str(problem) for problem in caught.value.problems] == ["$.blocks.a: no img here"]
+                await session.run({**DOCUMENT, "blocks": {"a": say, "b.1": say}, "lanes": ["a", "b.1"]})
+    assert [str(problem) for problem in caught.value.problems] == [
+        "$.blocks.a: no img here",
+        "$.blocks['b.1']: no img here",
+    ]
 
 
 async def test_one_call_runs_one_plan(autojump_clock: MockClock) -> None:

@@ -56,10 +56,10 @@ def _end_with(error: BaseException) -> int:
 
 
 def _complain(text: str, code: int) -> int:
-    from warmlane.terminal import visible
+    from warmlane.terminal import visible_lines
 
     with suppress(OSError):  # nobody is there to be told
-        click.echo("\n".join(map(visible, f"warmlane: {text}".split("\n"))), err=True)
+        click.echo("\n".join(visible_lines(f"warmlane: {text}")), err=True)
     return code
 
 

@@ -23,6 +23,7 @@ from warmlane.nursery import open_service_nursery
 from warmlane.plan.check import check_plan
 from warmlane.plan.inputs import bind_inputs
 from warmlane.plan.model import WorkflowPlan
+from warmlane.plan.paths import render
 from warmlane.plan.read import read_plan
 from warmlane.pool import Pool, open_pool
 from warmlane.reaper.service import open_reaper
@@ -104,13 +105,17 @@ class Session:
         )
 
     def _vet(self, plan: WorkflowPlan) -> None:
-        refusals: dict[str, Problem] = {}
+        """Raises PlanError for every block whose container this runtime cannot make."""
+        verdicts: dict[str, str | None] = {}
+        problems: list[Problem] = []
         for block_id in plan.blocks:
             container = plan.container_of(block_id)
-            if (said := self._runtime.vet(container)) is not None:
-                refusals.setdefault(container.key, Problem(f"$.blocks.{block_id}", said))
-        if refusals:
-            raise PlanError(refusals.values())
+            if container.key not in verdicts:
+                verdicts[container.key] = self._runtime.vet(container)
+            if (said := verdicts[container.key]) is not None:
+                problems.append(Problem(render(("blocks", block_id)), said))
+        if problems:
+            raise PlanError(problems)
 
 
 def _checked(plan: WorkflowPlan | Mapping[str, Any]) -> WorkflowPlan:

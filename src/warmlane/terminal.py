@@ -19,3 +19,8 @@ _SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code 
 def visible(text: str) -> str:
     """The text on one line, with control characters as `\\x1b`, `\\u202e`. Tabs stay."""
     return text if text.isascii() and text.isprintable() else text.translate(_SHOWN)
+
+
+def visible_lines(text: str) -> list[str]:
+    """The lines of a text of our own, in which foreign words may stand."""
+    return [visible(line) for line in text.split("\n")]

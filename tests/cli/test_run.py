@@ -110,6 +110,20 @@ def test_wrong_inputs_end_with_2_before_anything_starts(
     assert "Traceback" not in err
 
 
+def test_what_only_the_runtime_knows_of_a_plan_is_told_of_every_block(
+    start: Callable[..., Any], plan_file: Callable[..., Path]
+) -> None:
+    path = plan_file({"a.1": SAY, "b": {**SAY, "container": {"env": {"A": "1"}}}}, container={"user": "nobody-else"})
+    code, out, err = start("run", path, "--runtime", "process").end()
+    said = "a local process cannot run as user 'nobody-else'; remove container.user or use Docker"
+    assert (code, out) == (2, "")
+    assert err.splitlines() == [
+        f"warmlane: {path} is not valid:",
+        f"  $.blocks['a.1']: {said}",
+        f"  $.blocks.b: {said}",
+    ]
+
+
 def test_without_docker_auto_takes_processes_and_says_so(
     start: Callable[..., Any], plan_file: Callable[..., Path]
 ) -> None:

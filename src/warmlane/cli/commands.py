@@ -69,6 +69,7 @@ def run(
     return run_order(
         Order(
             plan=document,
+            source=str(plan),
             inputs=values,
             runtime=runtime,
             settings=settings,
@@ -158,10 +159,10 @@ def monitor(url: str) -> int:
 
 def say(text: str) -> None:
     """Prints lines to stdout. That their reader has gone (`| head`) does not change what the command has found."""
-    from warmlane.terminal import visible
+    from warmlane.terminal import visible_lines
 
     try:
-        click.echo("\n".join(map(visible, text.split("\n"))))
+        click.echo("\n".join(visible_lines(text)))
     except StdoutError as error:
         if not error.gone:
             raise

@@ -13,7 +13,7 @@ from typing import Self
 from warmlane.cli.outlet import Outlet
 from warmlane.events import Envelope
 from warmlane.session import Session
-from warmlane.terminal import visible
+from warmlane.terminal import visible_lines
 
 
 class Face(ABC):
@@ -39,7 +39,7 @@ class Face(ABC):
 
     def notice(self, text: str) -> None:
         """Says something about the program itself."""
-        self.err.put("".join(f"warmlane: {visible(line)}\n" for line in text.split("\n")))
+        self.err.put("".join(f"{line}\n" for line in visible_lines(f"warmlane: {text}")))
 
     async def keep_fresh(self) -> None:
         """Redraws, until cancelled, what changes with time alone."""

@@ -24,7 +24,7 @@ from warmlane.events import Envelope
 from warmlane.monitor.render import render
 from warmlane.monitor.view import View
 from warmlane.session import Session
-from warmlane.terminal import visible
+from warmlane.terminal import visible_lines
 
 _BETWEEN_PICTURES = 0.1
 _MANY_LINES = 5_000
@@ -75,7 +75,7 @@ class LiveFace(Face):
 
     def notice(self, text: str) -> None:
         if os.isatty(2):  # it would be drawn over
-            self._unsaid += [f"warmlane: {visible(line)}" for line in text.split("\n")]
+            self._unsaid += visible_lines(f"warmlane: {text}")
             self._news = True
         else:
             super().notice(text)

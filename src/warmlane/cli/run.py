@@ -19,7 +19,7 @@ from warmlane.cli.outlet import Outlet
 from warmlane.cli.relay import relay_warnings
 from warmlane.cli.stdout import is_gone
 from warmlane.cli.stopping import Stopping
-from warmlane.errors import WarmlaneError
+from warmlane.errors import PlanError, WarmlaneError
 from warmlane.nursery import open_service_nursery
 from warmlane.plan.model import WorkflowPlan
 from warmlane.session import Session, open_session
@@ -31,6 +31,8 @@ class Order:
     """What the command line asks for, checked."""
 
     plan: WorkflowPlan
+    source: str
+    """What to call the plan in errors."""
     inputs: Mapping[str, Any]
     runtime: str
     settings: Settings
@@ -63,6 +65,9 @@ class _Run:
                 try:
                     with self.stopping.opening:
                         await self.in_session(nursery)
+                except PlanError as error:  # what only the runtime could know
+                    self.codes.append(exits.USAGE)
+                    self.tell(exits.sentence(PlanError(error.problems, source=self.order.source)))
                 except WarmlaneError as error:
                     self.codes.append(exits.code_of_error(error))
                     self.tell(exits.sentence_of_run(error))
