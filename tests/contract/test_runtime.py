@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
 from warmlane.agent.protocol import Exit, LogLine
-from warmlane.errors import ContainerLostError, PortTakenError, RuntimeRefusedError
+from warmlane.errors import ContainerFaultError, ContainerLostError, PortTakenError, RuntimeRefusedError
+from warmlane.plan.model import Workspace
 from warmlane.runtimes.sweep import sweep
 
 # Life and death.
@@ -66,6 +68,20 @@ async def test_a_container_that_dies_is_not_alive_and_says_why(place: Any) -> No
         assert (await place.found(name)).state == "dead"
         with pytest.raises(ContainerLostError), trio.fail_after(5):
             await place.runtime.agent(name).health()
+
+
+async def test_a_workspace_that_does_not_exist_is_refused_and_not_made(place: Any, tmp_path: Path) -> None:
+    if place.kind == "fake":
+        pytest.skip("a simulated host has no folders")
+    missing = tmp_path / "missing"
+    birth = place.birth(container=place.container(workspace=Workspace(path=str(missing))))
+    try:
+        with pytest.raises(ContainerFaultError, match=f"does not exist: {missing}"):
+            await place.runtime.create(birth)
+    finally:
+        await place.runtime.remove(birth.name)
+    assert not missing.exists()
+    assert await place.found(birth.name) is None
 
 
 # Freezing.

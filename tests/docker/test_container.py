@@ -12,6 +12,7 @@ import trio
 
 from warmlane.errors import ContainerFaultError
 from warmlane.plan.model import Workspace
+from warmlane.pool.health import wait_healthy
 
 pytestmark = pytest.mark.docker
 
@@ -118,12 +119,22 @@ async def test_a_writable_workspace_is_written_as_the_invoking_user(bench: Any, 
     assert (about.st_uid, about.st_gid) == (os.getuid(), os.getgid())
 
 
-async def test_a_workspace_that_does_not_exist_is_refused_and_not_made(bench: Any, tmp_path: Path) -> None:
-    missing = tmp_path / "missing"
-    with pytest.raises(ContainerFaultError, match=f"does not exist: {missing}"):
-        async with bench.born(workspace=Workspace(path=str(missing))):
-            pass
-    assert not missing.exists()
+async def test_a_workspace_that_the_user_cannot_read_is_refused(bench: Any, tmp_path: Path) -> None:
+    os.chmod(tmp_path, 0o700 if os.getuid() == 0 else 0)
+    birth = bench.birth(workspace=Workspace(path=str(tmp_path)))
+    user = "65534:65534" if os.getuid() == 0 else f"{os.getuid()}:{os.getgid()}"
+    with pytest.raises(ContainerFaultError, match=f"user {user} cannot read the folder {tmp_path}, its workspace; set"):
+        async with bench.born(birth, healthy=False) as name:
+            await wait_healthy(bench.runtime, bench.runtime.agent(name), birth)
+    os.chmod(tmp_path, 0o700)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be asked to be anybody")
+async def test_a_workspace_that_the_chosen_user_can_read_is_his(bench: Any, tmp_path: Path) -> None:
+    os.chown(tmp_path, 1000, 1000)
+    os.chmod(tmp_path, 0o700)
+    async with bench.born(workspace=Workspace(path=str(tmp_path)), user="1000:1000") as name:
+        assert (await bench.python(name, "import os; os.listdir('/workspace')"))[0].code == 0
 
 
 async def test_the_user_can_be_chosen(bench: Any) -> None:

@@ -183,3 +183,14 @@ def inspected(memory: int = 0, **state: Any) -> dict[str, Any]:
 )
 def test_why_a_container_does_not_run(about: dict[str, Any], has_agent: bool, clause: str) -> None:
     assert why_not_running(about, has_agent) == clause
+
+
+def test_a_workspace_that_cannot_be_read_is_named_with_its_user() -> None:
+    about = inspected(ExitCode=97) | {
+        "Config": {"User": "65534:65534"},
+        "Mounts": [{"Source": "/run", "Destination": "/run/warmlane"}, {"Source": "/w", "Destination": "/workspace"}],
+    }
+    assert why_not_running(about, True) == (
+        "user 65534:65534 cannot read the folder /w, its workspace; set container.user to one who can, or let others"
+        " read it (chmod o+rx)"
+    )

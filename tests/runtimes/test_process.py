@@ -18,7 +18,13 @@ import trio
 from attrs import asdict
 
 from warmlane.agent.protocol import BlockCall, Exit, LogLine
-from warmlane.errors import ContainerLostError, RuntimeRefusedError, RuntimeUnavailableError, WarmlaneError
+from warmlane.errors import (
+    ContainerFaultError,
+    ContainerLostError,
+    RuntimeRefusedError,
+    RuntimeUnavailableError,
+    WarmlaneError,
+)
 from warmlane.plan.model import Container, Workspace
 from warmlane.runtimes import process_tree
 from warmlane.runtimes.owner import owner_label
@@ -441,3 +447,21 @@ def test_who_is_marked_is_found_with_all_below(monkeypatch: pytest.MonkeyPatch) 
         assert marked("s1/tes") == []
         for pid in found:
             os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_workspace_that_is_not_a_folder_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    async with open_process(session_id="s1", owner=owner_label()) as runtime:
+        with pytest.raises(ContainerFaultError, match=f"its workspace is not a folder: {file}; change"):
+            await runtime.create(birth(container=Container(workspace=Workspace(path=str(file)))))
+        assert await runtime.owned() == []
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root can read everything")
+async def test_a_workspace_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    async with open_process(session_id="s1", owner=owner_label()) as runtime:
+        with pytest.raises(ContainerFaultError, match=f"you cannot read the folder {closed}, its workspace; make"):
+            await runtime.create(birth(container=Container(workspace=Workspace(path=str(closed)))))

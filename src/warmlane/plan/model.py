@@ -86,6 +86,9 @@ class Workspace:
 class Container:
     """What a block's container is made from. None means: not said here.
 
+    Without `user`, blocks run as the user who runs Warmlane; if that is root, as nobody (65534), unless the workspace
+    is `rw`. An image's own server keeps the user that the image names, unless that is root.
+
     `port` says that the image brings its own HTTP server on that port: its blocks are `request` blocks, and of the
     server only `GET /health` is asked.
     """
@@ -94,7 +97,11 @@ class Container:
     env: Annotated[
         Mapping[EnvName, Text], AT_MOST_500, "Environment variables; a block's are merged over the plan's."
     ] = Factory(dict[str, str])
-    user: Annotated[UserName | None, "The user that blocks run as; the image's if not said."] = None
+    user: Annotated[
+        UserName | None,
+        "The user that blocks run as. If not said: yours; nobody, if you are root and no workspace is 'rw'; for an"
+        " image's own server the one that the image names, unless that is root.",
+    ] = None
     workspace: Annotated[Workspace | None, "A folder of the host that blocks find at WARMLANE_WORKSPACE."] = None
     transport: Annotated[
         Transport | None, "How the agent is reached: 'tcp' by a published port, 'unix' without any network."

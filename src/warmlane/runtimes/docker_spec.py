@@ -48,6 +48,7 @@ _TRANSIENT = ["/tmp", "/dev", "/dev/shm", "/dev/mqueue", "/proc/sysvipc"]  # noq
 _TMPFS = "rw,exec,nosuid,nodev,size=512m,mode=1777"
 _LOG = {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}}
 _KILLED = 128 + 9
+_UNREADABLE = 97  # the agent's exit code for a workspace that it cannot read
 _PORT_TAKEN = re.compile(r"port is already allocated|address already in use", re.IGNORECASE)
 
 
@@ -139,11 +140,20 @@ def why_not_running(about: dict[str, Any], has_agent: bool) -> str:
         return f"it was killed for exceeding {memory}"
     if has_agent and code == 127:
         return "its image has no python3, which the agent needs; take one that has it"
+    if has_agent and code == _UNREADABLE:
+        return _unreadable(about)
     what = "its agent" if has_agent else "the image's own server"
     how = f"was killed by signal {code - 128}" if code > 128 else f"exited with code {code}"
     # Docker says so of a container in which the kernel has killed anything at all, at any time.
     before = f", after a process in it was killed for exceeding {memory}" if state.get("OOMKilled") else ""
     return f"{what} {how}{before}"
+
+
+def _unreadable(about: dict[str, Any]) -> str:
+    user = about["Config"]["User"]
+    folder = next(mount["Source"] for mount in about["Mounts"] if mount["Destination"] == _WORKSPACE)
+    advice = "set container.user to one who can, or let others read it (chmod o+rx)"
+    return f"user {user} cannot read the folder {folder}, its workspace; {advice}"
 
 
 def _user(container: Container, invoker: Invoker, image_user: str) -> str:

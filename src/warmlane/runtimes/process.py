@@ -23,13 +23,28 @@ import trio
 
 from warmlane.agent.client import HttpAgent
 from warmlane.agent.protocol import Agent
-from warmlane.errors import ContainerLostError, RuntimeRefusedError, RuntimeSilentError, RuntimeUnavailableError
+from warmlane.errors import (
+    ContainerFaultError,
+    ContainerLostError,
+    RuntimeRefusedError,
+    RuntimeSilentError,
+    RuntimeUnavailableError,
+)
 from warmlane.events import PullProgress
 from warmlane.nursery import open_service_nursery
 from warmlane.plan.model import Container
 from warmlane.runtimes.loopback import port_is_free
 from warmlane.runtimes.owner import owner_is_dead
-from warmlane.runtimes.process_box import Box, Card, address_of, agent_config, never_began, read_card, wait_for_the_left
+from warmlane.runtimes.process_box import (
+    Box,
+    Card,
+    address_of,
+    agent_config,
+    never_began,
+    read_card,
+    wait_for_the_left,
+    why_no_workspace,
+)
 from warmlane.runtimes.process_tree import Identity, is_stopping, marked, signal_each
 from warmlane.runtimes.protocol import Birth, Found, Sighting
 from warmlane.runtimes.rundir import RunDirs, sessions, sweep
@@ -68,6 +83,8 @@ class ProcessRuntime:
         with _readable("create a container"):
             if self._dirs.find(birth.name) is not None:
                 raise RuntimeRefusedError("create a container", f"the name '{birth.name}' is already in use")
+        if said := why_no_workspace(birth.container):
+            raise ContainerFaultError(birth.name, None, said)
         path = self._dirs.path / birth.name
         try:
             box = Box(birth, self._dirs.make(birth.name, agent_config(birth, path)))

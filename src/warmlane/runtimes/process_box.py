@@ -21,6 +21,7 @@ from attrs import asdict, define, field, frozen
 
 from warmlane import agent
 from warmlane.errors import PortTakenError, RuntimeRefusedError
+from warmlane.plan.model import Container
 from warmlane.runtimes.process_tree import MARK, Identity, below, identify, signal_each
 from warmlane.runtimes.protocol import Birth
 from warmlane.runtimes.rundir import AGENT_JSON, SOCKET
@@ -92,6 +93,20 @@ def agent_config(birth: Birth, path: Path) -> dict[str, Any]:
         "lifeline": True,
         "scratch": str(path),
     }
+
+
+def why_no_workspace(container: Container) -> str | None:
+    """What is wrong with the folder that its blocks are to find, as a clause; None if all is well."""
+    if container.workspace is None:
+        return None
+    path = container.workspace.path
+    if not os.path.exists(path):
+        return f"its workspace does not exist: {path}; make that folder, or change container.workspace"
+    if not os.path.isdir(path):
+        return f"its workspace is not a folder: {path}; change container.workspace"
+    if not os.access(path, os.R_OK | os.X_OK):
+        return f"you cannot read the folder {path}, its workspace; make it readable, or change container.workspace"
+    return None
 
 
 def wait_for_the_left() -> None:

@@ -5,7 +5,8 @@ agent.json: `listen` (`tcp://0.0.0.0:9000`, `unix:///path`), `token`, `env` (for
 (path or null), `lifeline` (fd 0 is a pipe that the engine holds: its end is ours), `scratch` (for the blocks' working
 directories; /tmp), `transient` (folders that a container has for itself: they are emptied when no block is left, and a
 block's HOME is its working directory; absent for local processes). A second argument is the number of a descriptor
-that listens already. Exit code 98: the address is taken.
+that listens already. Exit code 98: the address is taken; 97: the workspace cannot be
+read.
 
     GET /health            {"status": "ok", "agent": 1, "python": "3.12", "runs": N}
     POST /blocks/{run}     body: a line of JSON with the fields of `protocol.BlockCall` but for `input`; then the input,

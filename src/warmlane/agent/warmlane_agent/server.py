@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 ADDRESS_TAKEN = 98
+UNREADABLE = 97
 BACKLOG = 128
 RUN_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 HUNT = 0.02  # seconds between looks at what is hunted
@@ -107,6 +108,9 @@ def main() -> int:
     with open(sys.argv[1], encoding="utf-8") as file:
         config = json.load(file)
     address = config["listen"]
+    workspace = config.get("workspace")
+    if workspace and not os.access(os.path.join(workspace, "."), os.R_OK | os.X_OK):
+        return UNREADABLE
     try:
         listener = socket.socket(fileno=int(sys.argv[2])) if len(sys.argv) > 2 else _listen(address)
     except OSError as error:
