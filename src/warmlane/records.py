@@ -35,7 +35,10 @@ Reason = Literal[
 
 @frozen(kw_only=True)
 class Start:
-    """How a block got its container: from where, how long it stood in line, how long it waited for the start."""
+    """How a block got its container: from where, how long it stood in line, how long it waited for the start.
+
+    Both in seconds.
+    """
 
     cause: StartCause
     queued: float = field(metadata=SECONDS)
@@ -44,7 +47,11 @@ class Start:
 
 @frozen(kw_only=True)
 class BlockResult:
-    """What became of one block. There is one for every block of a plan, always."""
+    """What became of one block. There is one for every block of a plan, always.
+
+    `duration` is in seconds, from when it got its container to its end; `started_at` is when that was, in seconds since
+    the epoch. Both are None for a block that never got one.
+    """
 
     block_id: str
     status: BlockStatus

@@ -107,5 +107,5 @@ def test_the_report_prints_what_it_returns(capsys: pytest.CaptureFixture[str]) -
         "sizes     lines 3",
         "          - a.py has 3 lines",
         "docs      public 1, documented 1",
-        "1 findings from 2 analyses",
+        "1 finding from 2 analyses",
     ]

@@ -27,7 +27,7 @@ def test_a_whole_run_reads_like_this(story: list[dict[str, Any]]) -> None:
         "[s-1-e1] tests failed after 1.50 s (error): exit code 3",
         "[s-1-e1] lane 0 ended: 1 succeeded, 1 failed, launched within 4.0 ms",
         "[s-1-e1] report skipped (earlier-failure)",
-        "7 events were missed: this reader was too slow, or away too long",
+        "missed 7 events: this reader was too slow, or away too long",
         "[s-1-e1] failed after 3.25 s: 1 succeeded, 1 failed, 1 skipped",
     ]
 
@@ -58,6 +58,12 @@ def test_no_foreign_text_steers_the_terminal(story: list[dict[str, Any]]) -> Non
     for message in story:
         line = plain_line({**message, "executionId": "\x1b[2J", "payload": poisoned(message["payload"])})
         assert line is None or line.isprintable()
+
+
+def test_one_block_in_one_lane(story: list[dict[str, Any]]) -> None:
+    started = next(message for message in story if message["channel"] == "execution:started")
+    line = plain_line({**started, "payload": {**started["payload"], "lanes": [["a"]]}})
+    assert line == "08:00:00 [s-1-e1] release started: 1 block in 1 lane"
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ def validate(plan: Path) -> int:
     """Check a plan, and print every problem that it has."""
     from warmlane.cli.exits import COMPLETED, USAGE
     from warmlane.errors import PlanError
+    from warmlane.monitor.plain import number_of
     from warmlane.plan.read import load_plan
 
     try:
@@ -93,8 +94,7 @@ def validate(plan: Path) -> int:
     except PlanError as error:
         say("\n".join(f"{plan}: {problem}" for problem in error.problems))
         return USAGE
-    lanes, blocks = len(document.lanes), len(document.blocks)
-    say(f"{plan}: ok, {lanes} lane{'s'[: lanes != 1]}, {blocks} block{'s'[: blocks != 1]}")
+    say(f"{plan}: ok, {number_of(len(document.lanes), 'lane')}, {number_of(len(document.blocks), 'block')}")
     return COMPLETED
 
 

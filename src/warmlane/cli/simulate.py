@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from warmlane.cli import exits
+from warmlane.monitor.plain import number_of
 from warmlane.plan.model import WorkflowPlan
 from warmlane.simulation import Kind, Played, Summary, simulate
 
@@ -46,8 +47,8 @@ def told(played: Played) -> Iterator[str]:
 def table(summary: Summary) -> Iterator[str]:
     """A line for each kind of ending, the most frequent first."""
     yield (
-        f"{count(summary.seeds, 'session')} on a simulated host: {count(summary.lives, 'container')} lived, "
-        f"{count(summary.faults, 'thing')} went wrong"
+        f"{number_of(summary.seeds, 'session')} on a simulated host: {number_of(summary.lives, 'container')} lived, "
+        f"{number_of(summary.faults, 'thing')} went wrong"
     )
     yield ""
     kinds = sorted(summary.kinds.values(), key=lambda kind: (-kind.count, kind.words))
@@ -61,8 +62,3 @@ def table(summary: Summary) -> Iterator[str]:
 def line(kind: Kind, width: int) -> str:
     """One line of the table; times are simulated seconds."""
     return f"{kind.words:<{width}}  {kind.count:>7}  {kind.worst:>8.1f} s  {kind.seed}"
-
-
-def count(number: int, what: str) -> str:
-    """`1 session`, `2 sessions`."""
-    return f"{number} {what}{'s'[: number != 1]}"

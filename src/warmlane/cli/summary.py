@@ -9,11 +9,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from warmlane.monitor.plain import duration
+from warmlane.monitor.plain import duration, number_of
 from warmlane.terminal import visible
 from warmlane.wire import encode
 
 _OUTPUT_WIDTH = 60
+_ENDS = {
+    "dormant": "dormant",
+    "removed": "removed",
+    "quarantined": "quarantined, for its removal is not confirmed",
+    "stopping": "still being removed, with no block of this run in it",
+    "returned": "back in the pool, not asleep yet",
+}
 _STARTS = {"hit": "ready", "cooling": "still warm", "wake": "woken", "cold": "cold start"}
 
 
@@ -52,10 +59,11 @@ def _found(causes: Iterable[str]) -> str:
     count = Counter(causes)
     ready = count["hit"] + count["cooling"]
     others = [f", {count[cause]} {word}" for cause, word in (("wake", "woken"), ("cold", "cold")) if count[cause]]
-    return f"{ready} of {count.total()} blocks found a container ready{''.join(others)}"
+    return f"{ready} of {number_of(count.total(), 'block')} found a container ready{''.join(others)}"
 
 
 def _left(receipt: Mapping[str, Any]) -> Iterator[str]:
     for container in receipt["containers"]:
-        yield f"  container {visible(container['name'])}: {container['ended']}"
+        at = visible(container["at"])[11:23]  # of 2026-02-22T10:00:00.123Z
+        yield f"  container {visible(container['name'])}: {_ENDS[container['ended']]} at {at} UTC"
     yield f"  settled {duration(receipt['settledMs'])} after the end was asked for"

@@ -161,5 +161,5 @@ def report(given: Output) -> Output:
         for finding in output["findings"]:
             print(f"          - {finding}")
             findings.append(f"{name}: {finding}")
-    print(f"{len(findings)} findings from {len(given)} analyses")
+    print(f"{len(findings)} finding{'s'[: len(findings) != 1]} from {len(given)} analys{'ei'[len(given) == 1]}s")
     return {"analyses": sorted(given), "findings": findings}

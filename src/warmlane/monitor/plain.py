@@ -20,6 +20,11 @@ def duration(milliseconds: float | None) -> str:
     return f"{seconds:.2f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
+def number_of(number: int, what: str) -> str:
+    """`1 block`, `2 blocks`."""
+    return f"{number} {what}{'s'[: number != 1]}"
+
+
 def counted(counts: Mapping[str, int]) -> str:
     """`2 dormant, 1 running`; nothing for what is zero."""
     return ", ".join(f"{number} {visible(what)}" for what, number in counts.items() if number) or "none"
@@ -64,12 +69,13 @@ def _hello(payload: Message) -> str:
 
 
 def _lost(payload: Message) -> str:
-    return f"{payload['count']} events were missed: this reader was too slow, or away too long"
+    return f"missed {number_of(payload['count'], 'event')}: this reader was too slow, or away too long"
 
 
 def _started(payload: Message) -> str:
     blocks = sum(len(lane) for lane in payload["lanes"])
-    return f"{visible(payload['planName'])} started: {blocks} blocks in {len(payload['lanes'])} lanes"
+    lanes = len(payload["lanes"])
+    return f"{visible(payload['planName'])} started: {number_of(blocks, 'block')} in {number_of(lanes, 'lane')}"
 
 
 def _lane_started(payload: Message) -> str:
