@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import attrs
+import pytest
+from attrs import evolve
 
 import warmlane
+from warmlane import Container, Workspace
 from warmlane.plan import model
 from warmlane.plan.check import check_plan
 
@@ -48,3 +53,33 @@ def test_a_plan_with_one_of_each_is_the_plan_of_its_document() -> None:
     }
     assert check_plan(plan) == ()
     assert plan == warmlane.read_plan(document)
+
+
+# Values of each field, no two of which can stand in for each other; a field that does not matter has none.
+FOLDER = Workspace(path="/src")
+CONTAINER = Container(image="x", env={"Z": "1"}, workspace=FOLDER)
+DIFFERENT: dict[str, list[Container]] = {
+    "image": [evolve(CONTAINER, image=image) for image in (None, "a", "a:1", "b")],
+    "env": [evolve(CONTAINER, env=env) for env in ({}, {"A": ""}, {"A": "1"}, {"B": "1"}, {"A": "1", "B": "1"})],
+    "user": [evolve(CONTAINER, user=user) for user in (None, "0", "0:0", "1000", "app")],
+    "workspace": [evolve(CONTAINER, workspace=workspace) for workspace in (None, FOLDER)],
+    "workspace.path": [evolve(CONTAINER, workspace=Workspace(path=path)) for path in ("/src", "/src/a", "/a")],
+    "workspace.mode": [evolve(CONTAINER, workspace=evolve(FOLDER, mode=mode)) for mode in ("ro", "rw")],
+    "transport": [evolve(CONTAINER, transport=transport) for transport in (None, "tcp", "unix")],
+    "port": [evolve(CONTAINER, port=port) for port in (None, 80, 8080)],
+}
+
+
+def test_of_every_field_it_is_known_whether_it_separates_containers() -> None:
+    fields = [field.name for field in attrs.fields(Container)]
+    fields += [f"workspace.{field.name}" for field in attrs.fields(Workspace)]
+    assert sorted(DIFFERENT) == sorted(fields), "say of a new field which values separate containers"
+
+
+@pytest.mark.parametrize("field", DIFFERENT)
+def test_containers_that_differ_in_a_field_that_matters_do_not_stand_in_for_each_other(field: str) -> None:
+    for one, other in combinations(DIFFERENT[field], 2):
+        assert one.key != other.key, (one, other)
+    for one in DIFFERENT[field]:
+        assert one.key == evolve(one).key
+        assert Container().over(one) == one.over(Container()) == one, "no field is lost between a block and its plan"
