@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 
 import warmlane
@@ -165,6 +166,14 @@ def test_the_face_is_what_it_lists() -> None:
     assert brought == set(warmlane.__all__)
     assert [name for name in warmlane.__all__ if not hasattr(warmlane, name)] == []
     assert list(warmlane.__all__) == sorted(warmlane.__all__)
+
+
+def test_public_classes_with_durations_say_their_unit() -> None:
+    """On the wire they are milliseconds, so it has to be said that here they are not."""
+    public = [getattr(warmlane, name) for name in warmlane.__all__]
+    timed = [cls for cls in public if attrs.has(cls) and any("unit" in field.metadata for field in attrs.fields(cls))]
+    assert {warmlane.Block, warmlane.WorkflowPlan, warmlane.BlockResult, warmlane.Report} <= set(timed)
+    assert [cls.__name__ for cls in timed if "in seconds" not in " ".join((cls.__doc__ or "").split())] == []
 
 
 HELP = """

@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from warmlane.monitor.plain import counted, duration, progress, started_by
+from warmlane.monitor.plain import counted, duration, number_of, progress, started_by
 from warmlane.monitor.view import BlockView, ExecutionView, Message, View
 from warmlane.terminal import visible
 
@@ -63,7 +63,7 @@ def _session(view: View) -> Text:
     if (share := view.stats.get("readyShare")) is not None:
         line.append(f"  {share:.0%} found ready", style="not bold")
     if view.lost:
-        line.append(f"  {view.lost} events missed", style="not bold red")
+        line.append(f"  {number_of(view.lost, 'event')} missed", style="not bold red")
     return line
 
 
