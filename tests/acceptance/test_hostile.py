@@ -72,7 +72,8 @@ import ctypes
 for folder in ("/tmp", "/dev/shm", "/dev/mqueue", "/run/warmlane"):
     if os.access(folder, os.W_OK):
         open(folder + "/.left", "w").close()
-os.makedirs("/tmp/.left.d/deep", 0o700)
+os.makedirs("/tmp/.left.d/deep")
+os.chmod("/tmp/.left.d", 0)
 libc = ctypes.CDLL(None)
 assert min(libc.shmget(7, 4096, 0o1600), libc.semget(7, 1, 0o1600), libc.msgget(7, 0o1600)) >= 0
 """

@@ -123,9 +123,11 @@ class Agent:
         sock.connect(self.address)
         return sock
 
-    def send(self, method: str, path: str, body: bytes = b"", token: str | None = TOKEN) -> socket.socket:
-        """A request; its connection."""
-        sock = self.connect()
+    def send(
+        self, method: str, path: str, body: bytes = b"", token: str | None = TOKEN, on: socket.socket | None = None
+    ) -> socket.socket:
+        """A request; its connection, which may be one that was made before."""
+        sock = on or self.connect()
         head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
         head += f"Authorization: Bearer {token}\r\n\r\n" if token is not None else "\r\n"
         sock.sendall(head.encode() + body)
@@ -148,12 +150,19 @@ class Agent:
         assert status == 200
         return said
 
-    def send_block(self, *command: str, run: str | None = None, value: Any = None, **more: Any) -> socket.socket:
+    def send_block(
+        self,
+        *command: str,
+        run: str | None = None,
+        value: Any = None,
+        on: socket.socket | None = None,
+        **more: Any,
+    ) -> socket.socket:
         """Asks for a block, a command or `python=`; the connection."""
         call = {"execution_id": "e1", "block_id": "b1", "attempt": 1, "output_limit": 10_000, "terminate_grace": 0.3}
         call |= {"command": command} if command else {}
         body = json.dumps(call | more).encode() + b"\n" + json.dumps(value).encode()
-        return self.send("POST", f"/blocks/{run or f'r{next(self.numbers)}'}", body)
+        return self.send("POST", f"/blocks/{run or f'r{next(self.numbers)}'}", body, on=on)
 
     def stream(self, sock: socket.socket) -> Stream:
         """The answer to `send_block`."""

@@ -35,6 +35,22 @@ def test_a_block_finds_nothing_of_the_one_before(contained: Any) -> None:
     assert sorted(os.listdir(contained.folder / "own")) == ["first"]
 
 
+def test_a_block_that_comes_before_the_agent_has_heard_of_the_end_finds_nothing_either(contained: Any) -> None:
+    early = contained.connect()
+    contained.health()  # so that the other is accepted, too, and is looked at before what supervisors say
+    first = contained.start("sh", "-c", "touch ../../left; mkfifo ../../pipe; echo here; read x < ../../pipe || true")
+    first.until("here")
+    contained.process.send_signal(signal.SIGSTOP)
+    try:
+        (contained.folder / "scratch" / "pipe").write_text("go on\n")
+        first.end()
+        contained.send_block("ls", "../..", on=early)
+    finally:
+        contained.process.send_signal(signal.SIGCONT)
+    (own,) = contained.stream(early).end().text()
+    assert own.startswith("wl-")
+
+
 def test_nothing_is_touched_on_the_host_itself(agent: Any) -> None:
     agent.run("sh", "-c", "touch ../../left")
     agent.run("true")
