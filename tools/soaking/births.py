@@ -23,6 +23,7 @@ from run_tests import docker_environment
 from warmlane import Block, LeftBehindError, ParallelLane, Report, Session, Settings, WorkflowPlan, open_session
 from warmlane.events import BlockStarted, ContainerStateChanged
 from warmlane.plan.model import Container
+from warmlane.runtimes.owner import owner_label
 
 CAP = 20
 _AFTERWARDS = 0.3
@@ -45,7 +46,6 @@ async def cancel_births(daemon: Daemon, count: int, seed: int) -> Round:
     print(f"cancelling {count} births, seed {seed}", flush=True)
     found = Round(seed)
     draw = random.Random(seed)
-    label = ""
     with trio.fail_after(_PATIENCE), trio.CancelScope() as whole:
         try:
             async with open_session("docker", settings=Settings(max_containers=CAP)) as session:
@@ -64,7 +64,7 @@ async def cancel_births(daemon: Daemon, count: int, seed: int) -> Round:
                     nursery.cancel_scope.cancel()
         except* LeftBehindError as error:
             found.broken.append(f"{error} was raised")
-    there = await trio.to_thread.run_sync(_names, daemon, label)
+    there = await trio.to_thread.run_sync(_names, daemon, f"warmlane.owner={owner_label()}")
     found.broken += [f"{name} is still there" for name in there]
     return found
 
@@ -186,10 +186,12 @@ def run(asked: argparse.Namespace) -> list[str]:
         os.environ["DOCKER_HOST"] = environment["DOCKER_HOST"]
         daemon = Daemon(environment["DOCKER_HOST"])
         mark_processes()
-        before = Holdings.now(daemon)
+        before = Holdings.now()
         for number in range(asked.rounds):
             found = trio.run(cancel_births, daemon, asked.count, seed + number)
-            left += [f"seed {found.seed}: {what}" for what in found.broken + leaks_since(before, daemon)]
+            new = [f"seed {found.seed}: {what}" for what in found.broken + leaks_since(before)]
+            print(*new, sep="\n", end="\n" if new else "")
+            left += new
             born, cut = born + found.born, cut + found.cut
             print(
                 f"{number + 1} rounds of {asked.count}: {born} containers, {cut} births cut by the end of a session, "
