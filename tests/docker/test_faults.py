@@ -53,7 +53,8 @@ async def test_a_missing_image_is_said_in_the_words_of_the_daemon(bench: Any) ->
 async def test_an_image_without_python_says_so(bench: Any, bare_image: str) -> None:
     async with bench.born(image=bare_image, healthy=False) as name:
         await bench.ended(name)
-        assert await bench.runtime.diagnose(name) == "its image has no python3, which the agent needs; take one that has it"
+        said = "its image has no python3, which the agent needs; take one that has it"
+        assert await bench.runtime.diagnose(name) == said
         assert "python3" in await bench.runtime.log_tail(name)
 
 
