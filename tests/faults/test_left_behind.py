@@ -1,8 +1,12 @@
-"""What a session could not remove is removed by the next one, or by `warmlane gc`, though its process lives on."""
+"""What a session could not remove is removed by the next one, or by `warmlane gc`, though its process lives on;
+and so is what is left of an engine that was killed together with its reaper."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -16,7 +20,9 @@ import trio
 from attrs import frozen
 
 import warmlane
-from warmlane.runtimes import open_runtime
+from leaks import MARK
+from soaking.kills import carriers
+from warmlane.runtimes import open_runtime, rundir
 from warmlane.runtimes.docker import DockerRuntime
 from warmlane.runtimes.owner import owner_label
 from warmlane.runtimes.process import ProcessRuntime
@@ -25,6 +31,7 @@ from warmlane.session import Session
 from warmlane.settings import Graces, Settings
 
 PROGRAM = [sys.executable, "-P", "-m", "warmlane"]
+_SLEEPS = re.compile(rb"sleep\0")
 
 
 @frozen
@@ -87,6 +94,31 @@ class Ground:
             done = await trio.run_process([*PROGRAM, "gc", "--runtime", self.kind], capture_stdout=True)
         return str(done.stdout.decode())
 
+    async def die(self, folder: Path) -> tuple[str, str]:
+        """An engine, its reaper and what else it has on this machine are killed, but for a block that runs, if it is a
+        process here; another container is dormant. The session, and the mark of its processes."""
+        lanes = [{"blocks": ["a", "b"]}, "c"]
+        blocks = {"a": {"command": ["true"]}, "b": {"command": ["true"]}, "c": {"command": ["sleep", "300"]}}
+        (folder / "victim.json").write_text(json.dumps(self.plan() | {"blocks": blocks, "lanes": lanes}))
+        words = [*PROGRAM, "run", str(folder / "victim.json"), "--runtime", self.kind, "--json"]
+        mark = secrets.token_hex(8)
+        with subprocess.Popen(  # noqa: ASYNC220 - it is there at once
+            words, stdout=subprocess.PIPE, text=True, env={**os.environ, MARK: mark}
+        ) as popen:
+            try:
+                assert popen.stdout is not None
+                heard = map(_works_and_sleeps, iter(popen.stdout.readline, ""))
+                execution_id = await trio.to_thread.run_sync(lambda: next(filter(None, heard)))
+                while self.kind == "process" and not any(map(_SLEEPS.match, carriers(mark).values())):  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+                popen.send_signal(signal.SIGSTOP)  # so that it starts no other reaper
+                for pid, command in carriers(mark).items():
+                    if pid != popen.pid and not _SLEEPS.match(command):
+                        os.kill(pid, signal.SIGKILL)
+            finally:
+                popen.kill()
+        return execution_id.rpartition("-")[0], mark
+
     @asynccontextmanager
     async def neighbour(self, folder: Path) -> AsyncGenerator[str]:
         """The id of a session in another process, in which a block runs; it is asked to end, and has not been hurt."""
@@ -104,6 +136,14 @@ class Ground:
                 assert '"reason":"aborted"' in rest
             finally:
                 popen.kill()
+
+
+def _works_and_sleeps(line: str) -> str | None:
+    """The id of the execution, if this event shows that one container runs its last block, and the other is frozen."""
+    containers = json.loads(line)["payload"].get("containers", ())
+    if sorted((each["phase"], each["blockId"]) for each in containers) != [("dormant", None), ("running", "c")]:
+        return None
+    return str(next(each["executionId"] for each in containers if each["blockId"]))
 
 
 @pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
@@ -127,6 +167,28 @@ async def test_warmlane_gc_removes_it(ground: Ground) -> None:
     name = await ground.leave_behind()
     assert f"{ground.kind}: removed {name}" in (await ground.gc()).splitlines()
     assert name not in await ground.owned()
+
+
+async def test_the_next_session_removes_all_of_an_engine_that_was_killed_together_with_its_reaper(
+    ground: Ground, tmp_path: Path
+) -> None:
+    """A container in which a block runs still, and a frozen one; nothing of another process's session, which lives."""
+    async with ground.neighbour(tmp_path) as neighbour:
+        alive = await ground.owned(neighbour)
+        assert [found.state for found in alive.values()] == ["running"]
+        dead, mark = await ground.die(tmp_path)
+        assert len(await ground.owned(dead)) == {"docker": 2, "process": 1}[ground.kind]
+        assert len(carriers(mark)) == {"docker": 0, "process": 1}[ground.kind]
+        try:
+            async with ground.session():
+                with trio.fail_after(20):
+                    while await ground.owned(dead) or carriers(mark):  # noqa: ASYNC110 - the host is being asked
+                        await trio.sleep(0.02)
+        finally:
+            for pid in carriers(mark):
+                os.kill(pid, signal.SIGKILL)
+        assert dead not in [session.session_id for session in rundir.sessions()]
+        assert await ground.owned(neighbour) == alive
 
 
 async def test_what_lives_beside_it_is_not_touched(ground: Ground, tmp_path: Path) -> None:
