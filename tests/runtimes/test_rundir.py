@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from warmlane.errors import RuntimeUnavailableError
-from warmlane.runtimes.rundir import RunDirs, left_behind, sessions, sweep
+from warmlane.runtimes.rundir import RunDirs, left_behind, note, sessions, sweep
 
 
 @pytest.fixture(autouse=True)
@@ -156,6 +156,31 @@ def test_drop_reaches_other_sessions(base: Path) -> None:
     assert [s.session_id for s in sessions()] == ["dead"]
     mine.drop("two")
     assert sessions() == []
+
+
+def test_notes_go_with_the_last_container_that_they_tell_of(base: Path) -> None:
+    dirs = RunDirs("s1", "me")
+    dirs.make("one", {})
+    dirs.make("two", {})
+    note("s1", "it rains")
+    note("s1", "it pours")
+    notes = (base / "s1" / "reaper.log").read_text().splitlines()
+    assert [line.partition(" ")[2] for line in notes] == ["it rains", "it pours"]
+    assert [len(session.containers) for session in sessions()] == [2]
+    RunDirs("s2", "other").drop("one")
+    assert (base / "s1" / "reaper.log").exists()
+    RunDirs("s2", "other").drop("two")
+    assert list(base.iterdir()) == []
+
+
+def test_notes_that_nobody_can_take_are_lost(base: Path, tmp_path: Path) -> None:
+    """Whoever writes them has work to do."""
+    note("s1", "there is no such session")
+    assert list(base.iterdir()) == []
+    base.rmdir()
+    base.symlink_to(tmp_path)
+    note("s1", "there is no safe place")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_session_that_makes_nothing_needs_no_space(base: Path) -> None:

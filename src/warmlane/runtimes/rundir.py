@@ -36,6 +36,7 @@ from warmlane.errors import RuntimeUnavailableError
 
 AGENT_JSON = "agent.json"
 SOCKET = "agent.sock"
+NOTES = "reaper.log"
 
 _OWNER = ".owner"
 _ENDED = ".ended"
@@ -135,6 +136,16 @@ def sessions() -> list[SessionDirs]:
 def left_behind() -> set[tuple[str, str]]:
     """Owner and name of each container that a session could not remove before it ended."""
     return {(session.owner, path.name) for session in sessions() if session.ended for path in session.containers}
+
+
+def note(session_id: str, text: str) -> None:
+    """Leaves a line for people in the directory of a session that was killed, `reaper.log`; it goes with the last of
+    that session's containers. Nothing happens if there is no such directory, or no space."""
+    with suppress(OSError, RuntimeUnavailableError):
+        folder = _base() / _safe(session_id)
+        if _is_directory(folder):
+            with (folder / NOTES).open("a", encoding="utf-8") as notes:
+                notes.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
 
 
 def sweep(is_dead: Callable[[str], bool], is_gone: Callable[[Path], bool]) -> None:
