@@ -31,9 +31,9 @@ class Ground:
     image: str
     quick: bool
 
-    def rounds(self, full: int) -> int:
-        """How often: `full`, or a few with --quick."""
-        return max(3, full // 10) if self.quick else full
+    def rounds(self, full: int, *, quick: int = 3) -> int:
+        """How often: `full`; with --quick a tenth of it, and at least `quick`."""
+        return max(quick, full // 10) if self.quick else full
 
     def container(self, transport: str = "unix") -> Container:
         """What everything here runs in."""

@@ -45,7 +45,7 @@ async def _measure(ground: Ground, transport: str) -> list[Figure]:
         open_runtime("docker", session_id=session_id, owner=owner) as runtime,
         open_pool(runtime, Bus(), Settings(), session_id=session_id, owner=owner) as pool,
     ):
-        for _ in range(ground.rounds(30)):
+        for _ in range(ground.rounds(30, quick=8)):  # its ratios are promises
             _raw_life(ground, container, raw)
             await _our_life(pool, container, ours)
     cold = milliseconds(ours["cold"])

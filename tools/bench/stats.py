@@ -45,6 +45,8 @@ class Verdict:
     promise: str
     measured: float
     bound: float
+    anywhere: bool = False
+    """Whether it must be kept on a slow or busy machine, too: a ratio or a count, no time."""
 
     @property
     def kept(self) -> bool:
@@ -96,7 +98,12 @@ class Figure:
             },
             "ratio": None if self.ratio is None else _rounded(self.ratio),
             "promises": [
-                {"promise": verdict.promise, "measured": _rounded(verdict.measured), "kept": verdict.kept}
+                {
+                    "promise": verdict.promise,
+                    "measured": _rounded(verdict.measured),
+                    "kept": verdict.kept,
+                    "anywhere": verdict.anywhere,
+                }
                 for verdict in self.verdicts
             ],
             "kept": self.kept,
@@ -118,14 +125,29 @@ def all_at_most(bound: float) -> Promise:
     return lambda figure: Verdict(f"all <= {bound:g} {figure.unit}", max(figure.sample.values), bound)
 
 
+def count_at_most(bound: int) -> Promise:
+    """The largest value of what is counted, not timed."""
+    return lambda figure: Verdict(f"all <= {bound} {figure.unit}", max(figure.sample.values), bound, anywhere=True)
+
+
 def ratio_at_most(bound: float) -> Promise:
     """The median over the floor's median."""
-    return lambda figure: Verdict(f"p50 <= {bound:g}x floor", math.inf if figure.ratio is None else figure.ratio, bound)
+
+    def verdict(figure: Figure) -> Verdict:
+        ratio = math.inf if figure.ratio is None else figure.ratio
+        return Verdict(f"p50 <= {bound:g}x floor", ratio, bound, anywhere=True)
+
+    return verdict
 
 
 def share_at_most(bound: float, name: str, other: Sample) -> Promise:
     """The median over another figure's median."""
-    return lambda figure: Verdict(f"p50 <= {bound:.0%} of {name}", figure.sample.median / other.median, bound)
+
+    def verdict(figure: Figure) -> Verdict:
+        share = figure.sample.median / other.median
+        return Verdict(f"p50 <= {bound:.0%} of {name}", share, bound, anywhere=True)
+
+    return verdict
 
 
 def milliseconds(seconds: Iterable[float]) -> Sample:

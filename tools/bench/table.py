@@ -17,6 +17,17 @@ def table(document: Mapping[str, Any]) -> str:
     return "\n".join([*(line.rstrip() for line in lines), "", about])
 
 
+def broken(document: Mapping[str, Any], *, quick: bool) -> list[str]:
+    """A sentence for each promise that was not kept. quick: few rounds, on a machine that may be busy, say nothing of
+    milliseconds; ratios and counts must hold all the same."""
+    return [
+        f"{figure['name']}: promised {verdict['promise']}, measured {verdict['measured']:g}"
+        for figure in document["figures"]
+        for verdict in figure["promises"]
+        if not verdict["kept"] and (verdict["anywhere"] or not quick)
+    ]
+
+
 def _rows(figure: Mapping[str, Any]) -> Sequence[tuple[str, ...]]:
     floor = figure["floor"] or {"name": "", "median": None, "p95": None}
     first = (figure["name"], *map(_word, (figure["n"], figure["median"], figure["p95"])), figure["unit"])

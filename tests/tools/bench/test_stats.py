@@ -7,6 +7,7 @@ from bench.stats import (
     Promise,
     Sample,
     all_at_most,
+    count_at_most,
     median_at_most,
     milliseconds,
     p95_at_most,
@@ -69,6 +70,8 @@ def test_there_is_no_ratio_without_a_floor(floor: Sample | None) -> None:
         (p95_at_most(94), False),
         (all_at_most(100), True),
         (all_at_most(99), False),
+        (count_at_most(100), True),
+        (count_at_most(99), False),
         (ratio_at_most(2.02), True),
         (ratio_at_most(2), False),
         (share_at_most(0.505, "other", Sample([100])), True),
@@ -79,6 +82,12 @@ def test_a_promise_is_kept_up_to_its_bound(promise: Promise, kept: bool) -> None
     figure = Figure(name="x", sample=HUNDRED, floor=Sample([25]), promises=(promise,))
     assert figure.kept is kept
     assert figure.verdicts[0].kept is kept
+
+
+def test_what_is_no_time_must_hold_anywhere() -> None:
+    promises = (median_at_most(1), p95_at_most(1), all_at_most(1), count_at_most(1), ratio_at_most(1))
+    figure = Figure(name="x", sample=HUNDRED, floor=Sample([25]), promises=(*promises, share_at_most(1, "y", HUNDRED)))
+    assert [verdict.anywhere for verdict in figure.verdicts] == [False, False, False, True, True, True]
 
 
 def test_a_ratio_that_cannot_be_had_keeps_no_promise() -> None:
@@ -111,6 +120,6 @@ def test_the_document_is_rounded_to_what_can_be_believed() -> None:
         "p95": 1235,
         "floor": {"name": "raw", "n": 1, "median": 6.54, "p95": 6.54},
         "ratio": 1.89,
-        "promises": [{"promise": "p50 <= 10 ms", "measured": 12.3, "kept": False}],
+        "promises": [{"promise": "p50 <= 10 ms", "measured": 12.3, "kept": False, "anywhere": False}],
         "kept": False,
     }
