@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import math
 import os
-import pwd
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -23,13 +22,7 @@ import trio
 
 from warmlane.agent.client import HttpAgent
 from warmlane.agent.protocol import Agent
-from warmlane.errors import (
-    ContainerFaultError,
-    ContainerLostError,
-    RuntimeRefusedError,
-    RuntimeSilentError,
-    RuntimeUnavailableError,
-)
+from warmlane.errors import ContainerLostError, RuntimeRefusedError, RuntimeSilentError, RuntimeUnavailableError
 from warmlane.events import PullProgress
 from warmlane.nursery import open_service_nursery
 from warmlane.plan.model import Container
@@ -41,9 +34,10 @@ from warmlane.runtimes.process_box import (
     address_of,
     agent_config,
     never_began,
+    our_names,
     read_card,
+    require_workspace,
     wait_for_the_left,
-    why_no_workspace,
 )
 from warmlane.runtimes.process_tree import Identity, is_stopping, marked, signal_each
 from warmlane.runtimes.protocol import Birth, Found, Sighting
@@ -68,7 +62,7 @@ class ProcessRuntime:
     def vet(self, container: Container) -> str | None:
         if container.port is not None:
             return "an image with a server of its own (container.port) needs Docker; use --runtime docker"
-        if container.user is not None and container.user not in _our_names():
+        if container.user is not None and container.user not in our_names():
             return f"a local process cannot run as user '{container.user}'; remove container.user or use Docker"
         return None
 
@@ -83,8 +77,7 @@ class ProcessRuntime:
         with _readable("create a container"):
             if self._dirs.find(birth.name) is not None:
                 raise RuntimeRefusedError("create a container", f"the name '{birth.name}' is already in use")
-        if said := why_no_workspace(birth.container):
-            raise ContainerFaultError(birth.name, None, said)
+        require_workspace(birth)
         path = self._dirs.path / birth.name
         try:
             box = Box(birth, self._dirs.make(birth.name, agent_config(birth, path)))
@@ -294,15 +287,6 @@ def _is_gone(path: Path) -> bool:
     if card is None:
         return never_began(path)
     return card.state in ("created", "dead") and not marked(card.mark)
-
-
-def _our_names() -> set[str]:
-    uid, gid = os.geteuid(), os.getegid()
-    names = {str(uid), f"{uid}:{gid}"}
-    try:
-        return names | {pwd.getpwuid(uid).pw_name}
-    except KeyError:
-        return names
 
 
 def _require_linux() -> None:

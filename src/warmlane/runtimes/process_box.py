@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -20,8 +21,7 @@ import trio
 from attrs import asdict, define, field, frozen
 
 from warmlane import agent
-from warmlane.errors import PortTakenError, RuntimeRefusedError
-from warmlane.plan.model import Container
+from warmlane.errors import ContainerFaultError, PortTakenError, RuntimeRefusedError
 from warmlane.runtimes.process_tree import MARK, Identity, below, identify, signal_each
 from warmlane.runtimes.protocol import Birth
 from warmlane.runtimes.rundir import AGENT_JSON, SOCKET
@@ -95,18 +95,30 @@ def agent_config(birth: Birth, path: Path) -> dict[str, Any]:
     }
 
 
-def why_no_workspace(container: Container) -> str | None:
-    """What is wrong with the folder that its blocks are to find, as a clause; None if all is well."""
-    if container.workspace is None:
-        return None
-    path = container.workspace.path
+def require_workspace(birth: Birth) -> None:
+    """Raises ContainerFaultError if blocks could not read the folder that they are to find."""
+    if birth.container.workspace is None:
+        return
+    path = birth.container.workspace.path
     if not os.path.exists(path):
-        return f"its workspace does not exist: {path}; make that folder, or change container.workspace"
-    if not os.path.isdir(path):
-        return f"its workspace is not a folder: {path}; change container.workspace"
-    if not os.access(path, os.R_OK | os.X_OK):
-        return f"you cannot read the folder {path}, its workspace; make it readable, or change container.workspace"
-    return None
+        said = f"its workspace does not exist: {path}; make that folder, or change container.workspace"
+    elif not os.path.isdir(path):
+        said = f"its workspace is not a folder: {path}; change container.workspace"
+    elif not os.access(path, os.R_OK | os.X_OK):
+        said = f"you cannot read the folder {path}, its workspace; make it readable, or change container.workspace"
+    else:
+        return
+    raise ContainerFaultError(birth.name, None, said)
+
+
+def our_names() -> set[str]:
+    """How a plan may call the user that local processes run as: there is no other."""
+    uid, gid = os.geteuid(), os.getegid()
+    names = {str(uid), f"{uid}:{gid}"}
+    try:
+        return names | {pwd.getpwuid(uid).pw_name}
+    except KeyError:
+        return names
 
 
 def wait_for_the_left() -> None:

@@ -15,14 +15,12 @@ import time
 
 from .door import Refused
 from .files import drain, spool, write_all
-from .processes import close_all, default_signals, exists, fork, signal_below
-from .supervisor import Supervisor
+from .processes import exists, fork, signal_below
+from .supervisor import supervise
 from .zygote import COLD, Zygote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
-
     from .door import Door
     from .loop import Loop
     from .settings import Settings
@@ -125,7 +123,7 @@ class Runs:
         except OSError as error:
             return self._refuse(run, error)
         try:
-            run.pid = fork(_supervise, self._settings, run.conn, theirs.fileno(), run.body)
+            run.pid = fork(supervise, self._settings, run.conn, theirs.fileno(), run.body)
         except OSError as error:
             ours.close()
             return self._refuse(run, error)
@@ -295,12 +293,3 @@ def _module(body: bytes) -> str:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass
     raise Refused(400, "that is not a block")
-
-
-def _supervise(settings: Settings, conn: int, control: int, body: bytes) -> NoReturn:
-    default_signals()
-    close_all(keep=(conn, control))
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)  # it may have been the lifeline
-    os.close(null)
-    Supervisor(settings, conn, control, body).run([])

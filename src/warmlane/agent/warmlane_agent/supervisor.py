@@ -21,7 +21,7 @@ import time
 from .block import Block
 from .files import drain, shut_down
 from .lines import Lines
-from .processes import adopt_orphans, signal_below, signal_name, wakeup
+from .processes import adopt_orphans, close_all, default_signals, signal_below, signal_name, wakeup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -227,3 +227,13 @@ class Supervisor:
             fault, error = "oom", self._settings.kills.sentence()
         told = {"code": code, "signal": number, "error": error, "fault": fault}
         return b'{"exit": ' + json.dumps(told).encode()[:-1] + b', "output": ' + output + b"}}\n"
+
+
+def supervise(settings: Settings, conn: int, control: int, body: bytes) -> NoReturn:
+    """The whole life of one that was forked from the agent itself."""
+    default_signals()
+    close_all(keep=(conn, control))
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)  # it may have been the lifeline
+    os.close(null)
+    Supervisor(settings, conn, control, body).run([])
