@@ -1,4 +1,5 @@
-"""Kills engines with SIGKILL at random moments, many side by side; ten seconds later nothing may be left of any.
+"""Kills engines with SIGKILL at random moments, many side by side; ten seconds later nothing may be left of any but its
+reaper, which looks for a while whether something appears late; and some seconds later not that either.
 
 An engine is a real `warmlane run`, over and over, of a plan whose containers are born, frozen and woken. What is left
 is sought by others' eyes: processes by an environment variable that all that it starts inherits, run directories and
@@ -27,6 +28,8 @@ from warmlane.runtimes import rundir
 
 WITHIN = 10.0
 """Seconds after which nothing may be left."""
+REAPER_WITHIN = 30.0
+"""Seconds after which the reaper, too, must have ended. Alone it needs some seven; here many share the machine."""
 _MOMENTS = (0.2, 4.0)
 """Seconds after its start within which an engine is killed: from before its session to its third run."""
 _PORTS = 10
@@ -87,9 +90,11 @@ async def _kill_one(killing: Killing, document: trio.Path, number: int, moment: 
         ended = engine.poll()
         engine.kill()
         engine.wait()
+        killed = trio.current_time()
     with trio.CancelScope(shield=True):
         await trio.sleep(WITHIN)
         left = await trio.to_thread.run_sync(_left, mark, engine.pid, killing.daemon)
+        left += await _reapers_left(mark, killed + REAPER_WITHIN)
     if ended is not None:
         left.append(f"it had ended by itself, with exit code {ended}")
     return [f"killed after {moment:.3f} s: {what}" for what in left]
@@ -120,12 +125,26 @@ def _left(mark: str, pid: int, daemon: Daemon | None) -> list[str]:
 
 
 def _processes(mark: str) -> list[str]:
-    """Those that carry the mark. The reaper, which looks for a while whether something appears late, ends by itself."""
-    return [
-        f"{pid}: {words.replace(bytes(1), b' ').decode(errors='replace')}"
-        for pid, words in carriers(mark).items()
-        if _REAPER not in words.split(b"\0")
-    ]
+    """Those that carry the mark, but for a reaper at its work."""
+    return [_words(pid, words) for pid, words in carriers(mark).items() if not _reaps(words)]
+
+
+async def _reapers_left(mark: str, deadline: float) -> list[str]:
+    """Those that have not ended by then."""
+    while True:
+        found = await trio.to_thread.run_sync(carriers, mark)
+        left = [_words(pid, words) for pid, words in found.items() if _reaps(words)]
+        if not left or trio.current_time() > deadline:
+            return [f"reaper after {REAPER_WITHIN:g} s: {words}" for words in left]
+        await trio.sleep(1)
+
+
+def _reaps(words: bytes) -> bool:
+    return _REAPER in words.split(b"\0")
+
+
+def _words(pid: int, words: bytes) -> str:
+    return f"{pid}: {words.replace(bytes(1), b' ').decode(errors='replace')}"
 
 
 def carriers(mark: str) -> dict[int, bytes]:
