@@ -119,6 +119,13 @@ async def test_a_writable_workspace_is_written_as_the_invoking_user(bench: Any, 
     assert (about.st_uid, about.st_gid) == (os.getuid(), os.getgid())
 
 
+async def test_nothing_can_be_left_in_what_the_agent_was_told(bench: Any, tmp_path: Path) -> None:
+    async with bench.born(workspace=Workspace(path=str(tmp_path), mode="rw")) as name:  # as the owner of that file
+        assert (await bench.python(name, "open('/run/warmlane/agent.json', 'a').write('x')"))[0].code == 1
+        assert (await bench.python(name, "import os; os.unlink('/run/warmlane/agent.json')"))[0].code == 1
+        assert (await bench.python(name, can_write("/run/warmlane")))[0].code == 0
+
+
 async def test_a_workspace_that_the_user_cannot_read_is_refused(bench: Any, tmp_path: Path) -> None:
     os.chmod(tmp_path, 0o700 if os.getuid() == 0 else 0)
     birth = bench.birth(workspace=Workspace(path=str(tmp_path)))

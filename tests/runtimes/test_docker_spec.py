@@ -68,7 +68,9 @@ def test_a_unix_container_has_no_network_and_makes_its_socket_in_its_run_directo
     assert config["HostConfig"]["NetworkMode"] == "none"
     assert "PortBindings" not in config["HostConfig"]
     assert agent_config(birth(container, None))["listen"] == "unix:///run/warmlane/agent.sock"
-    assert not config["HostConfig"]["Mounts"][0]["ReadOnly"]
+    mounts = {mount["Target"]: mount["ReadOnly"] for mount in config["HostConfig"]["Mounts"]}
+    assert not mounts["/run/warmlane"]
+    assert mounts["/run/warmlane/agent.json"]
 
 
 @pytest.mark.parametrize("mode", ["ro", "rw"])

@@ -177,7 +177,10 @@ def _mounts(birth: Birth, run_dir: Path | None) -> list[dict[str, Any]]:
     workspace = birth.container.workspace
     mounts: list[dict[str, Any]] = []
     if run_dir is not None:
-        mounts.append(_bind(str(run_dir), _RUN, read_only=birth.container.transport != "unix"))
+        unix = birth.container.transport == "unix"
+        mounts.append(_bind(str(run_dir), _RUN, read_only=not unix))
+        if unix:  # a block that runs as its owner could leave something in it
+            mounts.append(_bind(str(run_dir / AGENT_JSON), f"{_RUN}/{AGENT_JSON}", read_only=True))
         mounts.append(_bind(_AGENT_SOURCE, _AGENT, read_only=True))
     if workspace is not None:
         mounts.append(_bind(workspace.path, _WORKSPACE, read_only=workspace.mode == "ro"))
