@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,14 @@ import pytest
 import trio
 
 from warmlane.agent.protocol import Exit, LogLine
+from warmlane.bus import Bus
 from warmlane.errors import ContainerFaultError, ContainerLostError, PortTakenError, RuntimeRefusedError
 from warmlane.plan.model import Workspace
+from warmlane.pool import lookout, open_pool
+from warmlane.runtimes.owner import owner_label
+from warmlane.runtimes.protocol import Sighting
 from warmlane.runtimes.sweep import sweep
+from warmlane.settings import Settings
 
 # Life and death.
 
@@ -245,6 +250,29 @@ async def test_a_death_is_seen(place: Any) -> None:
             async for sighting in sightings:
                 if (sighting.kind, sighting.name) == ("died", name):
                     break
+
+
+async def test_a_pool_that_hears_of_nothing_notices_it_all_the_same(
+    place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`watch` may lose sightings without a word; `owned` tells the truth, whoever asks."""
+
+    @asynccontextmanager
+    async def deaf(_runtime: object) -> AsyncGenerator[AsyncIterator[Sighting]]:
+        send, receive = trio.open_memory_channel[Sighting](0)
+        with send, receive:
+            yield receive
+
+    monkeypatch.setattr(type(place.runtime), "watch", deaf)
+    monkeypatch.setattr(lookout, "PERIOD", 0.2)
+    bus = Bus()
+    with trio.fail_after(60), bus.feed() as feed:
+        async with open_pool(place.runtime, bus, Settings(), session_id=place.session_id, owner=owner_label()) as pool:
+            lease = await pool.acquire(place.container(), block_id="b", execution_id="e", dormancy_timeout=300)
+            await place.kill(lease.name)
+            while pool.status().containers:
+                await feed.receive()
+            pool.release(lease)
 
 
 # Ports.
