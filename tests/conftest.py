@@ -2,13 +2,15 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 import pytest
 
 from dockerd.api import Daemon, configured_url
 from images.recipes import WITH_PYTHON, WITHOUT_PYTHON
 from leaks import Holdings, leaks_since, mark_processes
+from pythons import describe
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -17,6 +19,17 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = tempfile.TemporaryDirectory(prefix="wltest-", dir="/tmp", ignore_cleanup_errors=True)  # short: sockets
     config.add_cleanup(folder.cleanup)
     os.environ["XDG_RUNTIME_DIR"] = folder.name
+
+
+def pytest_report_header() -> str:
+    """Which tests of the agent run is decided by the machine, so it is told."""
+    return f"pythons for the agent: {describe()}"
+
+
+@pytest.fixture(scope="session")
+def lacking() -> Callable[[str], NoReturn]:
+    """`lacking("takes root")`: skips the test on a user's machine, and fails it where everything must run."""
+    return pytest.fail if os.environ.get("CI") else pytest.skip
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,34 +12,20 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from attrs import define, field, frozen
 
 import warmlane.agent
+from pythons import AGENT_RUNS_ON, find_python, installed
 
 MAIN = Path(warmlane.agent.__path__[0], "warmlane_agent", "__main__.py")
 # All that the agent must run on, in the suite of the oldest engine; those of newer engines take only their own
-MINORS = range(8, 14) if sys.version_info < (3, 12) else range(sys.version_info.minor, sys.version_info.minor + 1)
-VERSIONS = [f"3.{minor}" for minor in MINORS]
+VERSIONS = AGENT_RUNS_ON if sys.version_info < (3, 12) else (f"3.{sys.version_info.minor}",)
 TOKEN = "secret"
 PATIENCE = 20.0
-
-
-@cache
-def find_python(version: str) -> str | None:
-    """An interpreter of that version which works, out of pyenv's or of PATH."""
-    installed = sorted(Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python{version}"))
-    for path in [*map(str, installed), shutil.which(f"python{version}")]:
-        if (
-            path
-            and subprocess.run([path, "-I", "-c", "import ctypes"], check=False, capture_output=True).returncode == 0
-        ):
-            return path
-    return None
 
 
 @frozen
@@ -232,10 +217,12 @@ def wait_until_fixture() -> Callable[[Callable[[], Any]], None]:
 
 
 @pytest.fixture(params=VERSIONS)
-def python(request: pytest.FixtureRequest) -> str:
+def python(request: pytest.FixtureRequest, lacking: Callable[[str], NoReturn]) -> str:
     """Each Python that the agent must run on."""
     found = find_python(request.param)
     if found is None:
+        if there := installed(request.param):
+            lacking(f"{there[0]} does not work")
         pytest.skip(f"there is no Python {request.param} on this machine")
     return found
 

@@ -7,10 +7,10 @@ import resource
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import trio
@@ -88,10 +88,10 @@ async def test_file_descriptors(runtime: str, number: int) -> None:
 
 
 @pytest.fixture
-def small_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def small_disk(monkeypatch: pytest.MonkeyPatch, lacking: Callable[[str], NoReturn]) -> Iterator[Path]:
     """Run directories lie on a disk with room for some containers, but not for all."""
     if os.geteuid() != 0:
-        pytest.skip("mounting a small disk takes root")
+        lacking("mounting a small disk takes root")
     with tempfile.TemporaryDirectory(prefix="wlfull", dir="/tmp") as folder:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k,mode=700", "tmpfs", folder], check=True)
         try:

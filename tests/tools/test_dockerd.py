@@ -10,8 +10,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from docker import APIClient
@@ -68,10 +70,10 @@ def test_a_refusal_carries_the_words_of_the_daemon(docker_url: str) -> None:
 
 
 @pytest.fixture
-def able(docker_url: str) -> None:
+def able(docker_url: str, lacking: Callable[[str], NoReturn]) -> None:
     """Docker tests run here, and this machine can start a daemon of its own."""
     if os.geteuid() != 0 or not shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin"):
-        pytest.skip("a private daemon takes root and dockerd")
+        lacking("a private daemon takes root and dockerd")
 
 
 def bridge_of(folder: Path) -> Path:
