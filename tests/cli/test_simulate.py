@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,13 @@ def test_broken_promise_is_exit_code_1_with_its_seed(
     monkeypatch.setattr(BlockRun, "_end", gives_up)
     assert run(["simulate", str(plan), "--seeds", "20", "--seed", "100"]) == 1
     out = capsys.readouterr().out
-    assert " broke a promise; this is a bug in Warmlane:" in out
-    assert 100 <= int(out.split("seed ")[-1].split()[0]) < 120 or "seed 1" in out
+    told = re.search(
+        r"^seed (\d+) broke a promise; this is a bug in Warmlane:\n.* has ended and holds \[", out, re.MULTILINE
+    )
+    assert told is not None, out
+    assert 100 <= int(told[1]) < 120
+    assert run(["simulate", str(plan), "--seeds", "1", "--seed", told[1]]) == 1
+    assert f"\nseed {told[1]} broke a promise; " in capsys.readouterr().out
 
 
 def test_bad_plan_and_missing_input(plan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ from warmlane.errors import ContainerLostError
 from warmlane.plan.model import Container, Transport
 from warmlane.runtimes import open_runtime
 from warmlane.runtimes.fake import open_fake_runtime
-from warmlane.runtimes.fake_blocks import FakeCall, fails, ignores_sigterm, prints, sleeps
+from warmlane.runtimes.fake_blocks import FakeCall, fails, prints
 from warmlane.runtimes.owner import owner_label
 from warmlane.runtimes.protocol import Birth, Found, Runtime
 
@@ -43,6 +43,12 @@ class Work:
     real: str
 
 
+async def is_stubborn(call: FakeCall) -> None:
+    call.log("sleeping")
+    with call.ignore_sigterm():
+        await trio.sleep(60)
+
+
 WRITE = "import json, os; write = lambda value: json.dump(value, open(os.environ['WARMLANE_OUTPUT'], 'w'));"
 WORK = {
     "hello": Work(
@@ -50,9 +56,9 @@ WORK = {
     ),
     "echo": Work(lambda call: call.input, WRITE + "write(json.load(open(os.environ['WARMLANE_INPUT'])))"),
     "fails": Work(fails("it failed", code=3), "raise SystemExit(3)"),
-    "sleeps": Work(sleeps(60), "print('sleeping', flush=True); import time; time.sleep(60)"),
+    "sleeps": Work(prints(["sleeping"], every=60), "print('sleeping', flush=True); import time; time.sleep(60)"),
     "stubborn": Work(
-        ignores_sigterm(60),
+        is_stubborn,
         "import signal, time; signal.signal(15, signal.SIG_IGN); print('sleeping', flush=True); time.sleep(60)",
     ),
 }

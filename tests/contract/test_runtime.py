@@ -201,10 +201,7 @@ async def test_a_removed_container_takes_its_running_block_along(place: Any) -> 
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(run)
-                if place.kind == "fake":
-                    await trio.testing.wait_all_tasks_blocked(0.05)
-                else:
-                    await sleeping.wait()
+                await sleeping.wait()
                 await place.runtime.remove(name)
 
 
@@ -338,14 +335,15 @@ async def test_a_block_runs_after_a_sleep_of_its_container(place: Any) -> None:
 async def test_a_block_that_is_ended_is_gone(place: Any, block_id: str) -> None:
     async with place.born() as name:
         exits: list[Exit] = []
+        sleeping = trio.Event()
 
         async def run() -> None:
-            exits.append(await place.block(name, block_id, run="doomed"))
+            exits.append(await place.block(name, block_id, run="doomed", on_log=lambda _line: sleeping.set()))
 
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(run)
-                await trio.testing.wait_all_tasks_blocked(0.1)
+                await sleeping.wait()
                 await place.runtime.agent(name).end("doomed")
         assert exits[0].signal in (9, 15)
         assert (await place.block(name, "hello")).code == 0
@@ -359,8 +357,8 @@ async def test_ending_an_unknown_run_is_success(place: Any) -> None:
 
 async def test_hanging_up_ends_the_block(place: Any) -> None:
     async with place.born() as name:
-        with trio.move_on_after(0.3) as scope:
-            await place.block(name, "sleeps", run="doomed")
+        with trio.fail_after(20), trio.CancelScope() as scope:
+            await place.block(name, "sleeps", run="doomed", on_log=lambda _line: scope.cancel())
         assert scope.cancelled_caught
         with trio.fail_after(10):
             await place.runtime.agent(name).end("doomed")

@@ -66,9 +66,13 @@ async def test_each_kind_of_call_may_fail_twice(
 
 @pytest.mark.parametrize("lie", [204, 404])
 async def test_a_removal_that_is_a_lie_is_looked_through(yard: Any, proxy: Proxy, lie: int) -> None:
+    """For its second word, too; the session is left only when each container is gone."""
     async with yard.session(proxy.url) as session:
         await session.run(yard.small)
+        there, asked = len(yard.containers(session.id)), proxy.calls["remove"]
         proxy.order("remove", Fault(lie), times=4)
+    assert there == 2
+    assert proxy.calls["remove"] - asked >= 4 + there, "it was lied to four times, and each is gone in truth"
 
 
 async def test_a_forgotten_container_is_replaced_and_removed(yard: Any, proxy: Proxy) -> None:
