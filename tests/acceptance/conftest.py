@@ -63,6 +63,14 @@ class Stage:
             if fits(self.heard[-1].message):
                 return self.heard[-1].message
 
+    async def birth(self, number: int) -> dict[str, Any]:
+        """The message that says that the container of this number, from 0, has begun to live."""
+        while (
+            len(births := [each for each in self.messages() if each["payload"].get("fromState", "") is None]) <= number
+        ):
+            self.heard.append(await self.feed.receive())
+        return births[number]
+
     def _processes(self, name: str) -> list[int]:
         return marked(f"{self.session.id}/{name}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from datetime import datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,10 +46,18 @@ async def test_three_blocks_start_together_and_the_next_lane_waits_for_all(place
         assert started["after"]["seq"] > lane["seq"]
 
 
-async def test_containers_for_the_widest_lane_are_warm_before_it_begins(place: Any, stage: Any) -> None:
+async def test_containers_for_the_widest_lane_are_warm_before_it_begins(place: Any, stage: Any, tmp_path: Path) -> None:
+    await trio.Path(tmp_path).chmod(0o755)  # blocks in Docker are no root's
+    kind, container, daemon = place
+    place = kind, container | {"workspace": str(tmp_path)}, daemon
     async with stage(place) as it:
-        blocks = {"first": "sleep 1.5", "a": "true", "b": "true", "c": "true"}
-        await it.session.run(it.plan(blocks, ["first", {"blocks": ["a", "b", "c"]}]))
+        first = "until [ -e $WARMLANE_WORKSPACE/all-are-born ]; do sleep 0.05; done"
+        blocks = {"first": first, "a": "true", "b": "true", "c": "true"}
+        execution = it.session.start(it.plan(blocks, ["first", {"blocks": ["a", "b", "c"]}]))
+        for name in [(await it.birth(number))["payload"]["name"] for number in range(3)]:
+            await it.until("container:state-change", name=name, fromState="starting", toState="idle")
+        (tmp_path / "all-are-born").touch()
+        assert (await execution.wait()).status == "completed"
         starting = [
             message["seq"]
             for message in it.messages("container:state-change")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,13 +49,22 @@ async def test_dormant_containers_that_are_removed_are_missed_at_once(yard: Any)
         assert (await session.run(yard.small)).status == "completed"
 
 
-async def test_a_running_block_that_is_paused_is_thawed(yard: Any) -> None:
+async def test_a_running_block_that_is_paused_is_thawed(yard: Any, tmp_path: Path) -> None:
+    """It runs until it is told to end, and that after it has been paused and thawed."""
+    await trio.Path(tmp_path).chmod(0o755)  # blocks there are no root's
+    until_told = ["sh", "-c", "until [ -e $WARMLANE_WORKSPACE/end ]; do sleep 0.05; done"]
+    container = {"image": yard.image, "transport": "unix", "workspace": str(tmp_path)}
     async with yard.session() as session:
-        execution = session.start(yard.plan({"a": ["sleep", "0.5"]}))
+        execution = session.start(yard.plan({"a": until_told}, container=container))
         await yard.until(session, phases("running"))
-        await trio.to_thread.run_sync(yard.client.pause, session.pool_status().containers[0].name)
-        with trio.fail_after(10):
-            assert (await execution.wait()).status == "completed"
+        name = session.pool_status().containers[0].name
+        await trio.to_thread.run_sync(yard.client.pause, name)
+        with trio.fail_after(20):
+            while (await trio.to_thread.run_sync(yard.client.inspect_container, name))["State"]["Paused"]:  # noqa: ASYNC110
+                await trio.sleep(0.02)
+            (tmp_path / "end").touch()
+            report = await execution.wait()
+        assert report.results[0].status == "succeeded"
 
 
 async def test_a_dormant_container_that_is_thawed_is_frozen_again(yard: Any) -> None:
