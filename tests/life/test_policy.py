@@ -8,7 +8,19 @@ from itertools import combinations_with_replacement, product
 
 import pytest
 
-from warmlane.life.policy import PASSED_AT_MOST, Create, Lend, Move, Replace, Sleep, Wake, next_move, starving, surplus
+from warmlane.life.policy import (
+    PASSED_AT_MOST,
+    Create,
+    Lend,
+    Move,
+    Replace,
+    Sleep,
+    Wake,
+    hopeless,
+    next_move,
+    starving,
+    surplus,
+)
 from warmlane.life.stock import Line, Stock
 from warmlane.life.table import State
 
@@ -185,6 +197,16 @@ def test_moves_below_the_cap(kinds: str, queue: str, moves: list[Move]) -> None:
 def test_births_that_nobody_needs(births: int, queue: str, warm: int, number: int) -> None:
     world = World((("a", S.STARTING),) * births + (("b", S.STARTING), ("a", S.IDLE)), tuple(queue))
     assert surplus(world.stock, world.line, {"a": warm} if warm else {}, "a") == number
+
+
+@pytest.mark.parametrize(
+    ("states", "cap", "none_left"),
+    [("QQ", 2, True), ("QQ", 3, False), ("QR", 2, False), ("QS", 2, False), ("", 0, False), ("QQQ", 2, True)],
+)
+def test_without_hope_are_those_for_whom_only_the_host_can_make_room(states: str, cap: int, none_left: bool) -> None:
+    words = {"Q": S.QUARANTINED, "R": S.RUNNING, "S": S.STOPPING}
+    world = World(tuple(("a", words[letter]) for letter in states), ("b",))
+    assert hopeless(world.stock, cap) is none_left
 
 
 def test_order_of_preference() -> None:

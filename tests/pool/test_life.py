@@ -10,12 +10,13 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from warmlane.errors import SessionClosedError
+from warmlane.errors import RuntimeSilentError, SessionClosedError
 from warmlane.plan.model import Container
 from warmlane.pool import Lease
 from warmlane.runtimes.fake_box import INSTANT, Pace
 from warmlane.runtimes.fake_faults import Fault, fails_after, fails_before, ghost, hangs, lies, refused, slow
 from warmlane.runtimes.fake_host import FakeHost
+from warmlane.settings import Graces
 
 if TYPE_CHECKING:
     from tests.pool.conftest import Stage
@@ -301,13 +302,17 @@ async def test_quarantined_counts_against_the_cap_and_is_tried_until_gone(
         await it.until_phase(lease.name, "quarantined")
         (record,) = it.pool.status().containers
         assert (record.state, record.port) == ("quarantined", port)
-        with trio.move_on_after(500) as scope:
+        began = trio.current_time()
+        with pytest.raises(RuntimeSilentError, match="no answer to 'remove a container': there is no place left"):
             await it.acquire("in vain")
-        assert scope.cancelled_caught, "its place is taken until it is gone"
+        assert trio.current_time() - began == pytest.approx(Graces().remove, abs=0.01)
+        await trio.sleep(1000)
+        assert it.phase(lease.name) == "quarantined", "its place is taken until it is gone"
         it.host.orders.clear()
-        await it.until_phase(lease.name, None)
-        assert it.path(lease.name)[-3:] == ["stopping", "quarantined", "terminated"]
+        began = trio.current_time()
         await it.acquire("at last")
+        assert trio.current_time() - began < 1, "who waits has it tried at once"
+        assert it.path(lease.name)[-3:] == ["stopping", "quarantined", "terminated"]
 
 
 async def test_quarantine_keeps_the_port(autojump_clock: MockClock, stage: Open) -> None:

@@ -94,6 +94,11 @@ def starving(stock: Stock, line: Line, cap: int) -> Ticket | None:
     return None if on_its_way else ticket
 
 
+def hopeless(stock: Stock, cap: int) -> bool:
+    """Whether all places are taken by containers that may not be gone: then waiting in line may have no end."""
+    return 0 < cap <= len(stock) == stock.total(State.QUARANTINED)
+
+
 def surplus(stock: Stock, line: Line, warm: Mapping[str, int], key: str) -> int:
     """How many births of this specification nobody in line and no execution needs."""
     return max(0, stock.count(key, State.STARTING) - line.waiting(key) - warm.get(key, 0))

@@ -60,7 +60,9 @@ class Keeper:
         self._session_id = session_id
         self._changed = changed
         self._failed = failed
-        self._closing = trio.Event()
+        self._closing = False
+        self._again = trio.Event()
+        """Set when what is quarantined is to be tried at once; then there is a new one."""
         self.given_up: set[str] = set()
         """The containers that could not be confirmed gone before the pool closed."""
 
@@ -116,11 +118,12 @@ class Keeper:
             return
         self._board.take(slot, Step.UNCONFIRMED, cause=slot.last_error or "removal not confirmed in time")
         self._changed()
-        last = self._closing.is_set()
+        last = self._closing
         while not last:
-            with trio.move_on_after(retry):
-                await self._closing.wait()
-            last = self._closing.is_set()
+            if not self._closing:
+                with trio.move_on_after(retry):
+                    await self._again.wait()
+            last = self._closing
             with trio.move_on_after(self._graces.remove):
                 if await self._removed(slot):
                     return
@@ -130,7 +133,13 @@ class Keeper:
 
     def close(self) -> None:
         """What is quarantined is tried once more now, and then given up."""
-        self._closing.set()
+        self._closing = True
+        self.hasten()
+
+    def hasten(self) -> None:
+        """What is quarantined is tried once more now."""
+        self._again.set()
+        self._again = trio.Event()
 
     async def _removed(self, slot: Slot) -> bool:
         """One try. One that hangs does not use up the whole grace: a host that is asked again often answers."""

@@ -16,9 +16,16 @@ from collections.abc import Collection, Iterable
 import trio
 
 from warmlane.bus import Bus
-from warmlane.errors import ContainerFaultError, NeverHealthyError, NoFreePortError, SessionClosedError, WarmlaneError
+from warmlane.errors import (
+    ContainerFaultError,
+    NeverHealthyError,
+    NoFreePortError,
+    RuntimeSilentError,
+    SessionClosedError,
+    WarmlaneError,
+)
 from warmlane.events import PoolStatus
-from warmlane.life.policy import Create, Lend, Replace, Sleep, Wake, next_move, starving, surplus
+from warmlane.life.policy import Create, Lend, Replace, Sleep, Wake, hopeless, next_move, starving, surplus
 from warmlane.life.stock import Ticket
 from warmlane.life.table import State, Step
 from warmlane.plan.model import Container
@@ -80,6 +87,7 @@ class Pool:
         self._orders: list[WarmOrder] = []
         self._specifications: dict[str, Container] = {}
         self._closed = False
+        self._despairing = False
 
     def status(self) -> PoolStatus:
         """The pool as it is now."""
@@ -298,6 +306,9 @@ class Pool:
                 case Sleep(name):
                     self._sleep(self._board[name], "not needed")
                 case None:
+                    if self._waiters and not self._despairing and hopeless(self._board.stock, cap):
+                        self._despairing = True
+                        self._nursery.start_soon(self._despair, name="waiting for a removal")
                     return
 
     def _warm(self) -> dict[str, int]:
@@ -395,6 +406,25 @@ class Pool:
         waiter.failures += 1
         if lasting or waiter.failures >= BIRTHS_PER_WAITER:
             self._refuse(waiter, error)
+
+    async def _despair(self) -> None:
+        """Nobody in line can be served before the host confirms a removal: it is asked once more, and given time; then
+        whoever waits is told, for it may never do so."""
+        self._keeper.hasten()
+        with trio.move_on_after(self._settings.graces.remove):
+            await self._board.until(lambda: not hopeless(self._board.stock, self._cap))
+        self._despairing = False
+        if not hopeless(self._board.stock, self._cap):
+            return
+        said = next(slot.last_error for slot in self._board)
+        error = RuntimeSilentError(
+            "remove a container", f"none is known to be gone, and there is no place left: {said}"
+        )
+        for waiter in tuple(self._waiters.values()):
+            del self._waiters[waiter.ticket]
+            self._board.line.leave(waiter.ticket)
+            waiter.error = error
+            waiter.served.set()
 
     def _refuse(self, waiter: Waiter, error: WarmlaneError) -> None:
         self._leave(waiter)
