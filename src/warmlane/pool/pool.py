@@ -417,9 +417,7 @@ class Pool:
         if not hopeless(self._board.stock, self._cap):
             return
         said = next(slot.last_error for slot in self._board)
-        error = RuntimeSilentError(
-            "remove a container", f"none is known to be gone, and there is no place left: {said}"
-        )
+        error = RuntimeSilentError("remove a container", f"there is no place left but of those: {said}")
         for waiter in tuple(self._waiters.values()):
             del self._waiters[waiter.ticket]
             self._board.line.leave(waiter.ticket)
