@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -393,6 +395,35 @@ def test_a_parent_that_is_killed_is_replaced(agent: Any, wait_until: Wait) -> No
     agent.run("kill", "-9", str(zygote))
     assert value_of(agent, "m:f") == 1
     wait_until(lambda: len(agent.below()) == 1 and zygote not in agent.below())
+
+
+def test_a_block_that_its_parent_never_read_runs_all_the_same(agent: Any, wait_until: Wait) -> None:
+    zygote = given_to_a_parent_that_sleeps(agent, wait_until)
+    block = agent.send_block(python="m:f")
+    assert agent.health()["runs"] == 1
+    os.kill(zygote, signal.SIGKILL)
+    assert agent.stream(block).end().exit["output"] == 1
+
+
+def test_a_block_that_its_parent_never_read_can_be_ended(agent: Any, wait_until: Wait) -> None:
+    zygote = given_to_a_parent_that_sleeps(agent, wait_until)
+    block = agent.send_block(python="m:f", run="r")
+    ending = agent.send("DELETE", "/blocks/r")
+    assert agent.health()["runs"] == 1
+    os.kill(zygote, signal.SIGKILL)
+    with block, ending:
+        assert b'{"gone": true}' in b"".join(iter(lambda: ending.recv(4096), b""))
+        assert block.recv(1) == b"", "nothing was started"
+
+
+def given_to_a_parent_that_sleeps(agent: Any, wait_until: Wait) -> int:
+    """The warm parent of `m:f`, which takes no block until it is killed."""
+    agent.module("m", "def f(): return 1")
+    assert value_of(agent, "m:f") == 1
+    wait_until(lambda: len(agent.below()) == 1)
+    (zygote,) = agent.below()
+    os.kill(zygote, signal.SIGSTOP)
+    return int(zygote)
 
 
 def test_what_hides_from_a_function_is_ended(agent: Any, wait_until: Wait) -> None:

@@ -29,7 +29,7 @@ ZYGOTES = 8
 
 
 class _Run:
-    """One block. `conn` and `body` are here only until its supervisor has them."""
+    """One block. `conn` and `body` are here until its supervisor has them: one that a zygote is to fork says so."""
 
     def __init__(self, name: str, conn: int, body: bytes) -> None:
         self.name, self.conn, self.body = name, conn, body
@@ -130,6 +130,7 @@ class Runs:
         finally:
             theirs.close()
         self._children.add(run.pid)
+        self._let_go(run)
         return self._follow(run, ours)
 
     def _refuse(self, run: _Run, error: OSError) -> None:
@@ -152,9 +153,12 @@ class Runs:
                 return self._follow(run, ours)
         return self._fork_supervisor(run)
 
+    def _let_go(self, run: _Run) -> None:
+        if run.body:
+            os.close(run.conn)
+            run.body = b""
+
     def _follow(self, run: _Run, control: socket.socket) -> None:
-        os.close(run.conn)
-        run.body = b""
         control.setblocking(False)
         run.control = control.detach()
         self._loop.watch(run.control, self._hear, run, run.control)
@@ -170,7 +174,10 @@ class Runs:
         run.control = None
         if run.clean:
             self._finish(run)
+        elif run.body and not run.waiters:  # its zygote has died with it unread
+            self._fork_supervisor(run)
         else:
+            self._let_go(run)
             run.lost = self.hunting = True
 
     def _take(self, run: _Run, control: int) -> bool:
@@ -185,6 +192,7 @@ class Runs:
         if word:
             run.pid = int(word.rstrip(b".") or run.pid)
             run.clean = word.endswith(b".")
+            self._let_go(run)
             self._tidy()
         return bool(word)
 
