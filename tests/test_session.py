@@ -18,7 +18,7 @@ from warmlane.runtimes.fake import open_fake_runtime
 from warmlane.runtimes.protocol import Birth
 from warmlane.session import Session, open_session, run
 from warmlane.settings import Graces, Settings
-from warmlane.testing import EPOCH, FakeHost, fails_before, hangs, open_fake_session, sleeps
+from warmlane.testing import EPOCH, FakeHost, Fault, fails_before, hangs, open_fake_session, sleeps, slow
 
 DOCUMENT = {"name": "p", "container": {"image": "img"}, "blocks": {"a": {"command": ["true"]}}, "lanes": ["a"]}
 PLAN = WorkflowPlan(name="p", container=Container(image="img"), blocks={"a": Block(command=("true",))}, lanes=("a",))
@@ -124,6 +124,22 @@ async def test_what_the_sweep_cannot_remove_is_said_once_for_each(
         for name, why in causes.items()
     ]
     assert [record.getMessage() for record in caplog.records] == notices
+
+
+@pytest.mark.parametrize(("fault", "left", "seconds"), [(slow(1.0), [], 1.0), (hangs(), ["left"], Graces().settle)])
+async def test_a_sweep_under_way_when_the_session_is_left_has_a_moment(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, fault: Fault, left: list[str], seconds: float
+) -> None:
+    monkeypatch.setattr(sweep_module, "owner_is_dead", lambda label: label == "dead")
+    async with open_fake_runtime() as fake:
+        fake.host.add(Birth(name="left", container=PLAN.container, session_id="before", owner="dead", token="t"))
+        fake.host.orders.order(fault, "remove")
+        with trio.CancelScope() as scope:
+            async with open_session(fake):
+                await trio.sleep(0.1)
+                scope.cancel()
+        assert fake.host.names() == left
+        assert trio.current_time() == pytest.approx(seconds, abs=0.2)
 
 
 async def test_sweep_that_cannot_look_is_said(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:

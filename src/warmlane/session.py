@@ -163,10 +163,10 @@ async def open_session(
         try:
             async with (
                 _guarded(host, session_id, say),
+                _sweeping(host, settings, say),
                 open_pool(host, bus, settings, session_id=session_id, owner=owner) as pool,
                 open_service_nursery() as nursery,
             ):
-                nursery.start_soon(_sweep, host, settings, say, name="sweep")
                 yield Session(session_id, host, pool, bus, settings, nursery)
         finally:
             bus.close()
@@ -181,8 +181,28 @@ def _guarded(runtime: Runtime, session_id: str, say: Callable[[str], None]) -> A
     return open_reaper(runtime.kind, session_id=session_id, say=say)
 
 
+@asynccontextmanager
+async def _sweeping(runtime: Runtime, settings: Settings, say: Callable[[str], None]) -> AsyncGenerator[None]:
+    """What ended sessions have left is removed beside the session's own work. When that is over, a removal under way
+    has `Graces.settle` to come to its end; what is still there then, the next start tries."""
+    scope, done = trio.CancelScope(shield=True), trio.Event()
+
+    async def work() -> None:
+        with scope:
+            await _sweep(runtime, settings, say)
+        done.set()
+
+    async with open_service_nursery() as nursery:
+        nursery.start_soon(work, name="sweep")
+        try:
+            yield
+        finally:
+            with trio.move_on_after(settings.graces.settle, shield=True):
+                await done.wait()
+            scope.cancel()
+
+
 async def _sweep(runtime: Runtime, settings: Settings, say: Callable[[str], None]) -> None:
-    """Removes what ended sessions have left, beside the session's own work; what it cannot, the next start tries."""
     try:
         swept = await sweep(runtime, settings.graces)
     except WarmlaneError as error:
