@@ -116,4 +116,4 @@ def test_durations_are_milliseconds_to_the_schema_and_seconds_to_python() -> Non
     assert model.Block.__doc__ is not None
     assert "`timeout` is in seconds" in model.Block.__doc__
     assert model.WorkflowPlan.__doc__ is not None
-    assert "`dormancy_timeout`\n    are in seconds" in model.WorkflowPlan.__doc__
+    assert "`dormancy_timeout` are in seconds" in " ".join(model.WorkflowPlan.__doc__.split())

@@ -19,7 +19,7 @@ from warmlane.pool.keeper import Keeper
 from warmlane.pool.pool import Pool
 from warmlane.simulation import Played, Summary, simulate, simulate_seed
 
-BATCH = 250
+BATCH = 320
 BATCHES = 16
 LIVES = 20_000
 """So many containers are to live in one run of the suite, in weather that has met as many faults."""
