@@ -150,8 +150,9 @@ def test_installed_packages_are_found_and_ours_are_not(agent: Any) -> None:
     agent.module(
         "m", "import sys\ndef f(): return [path for path in sys.path if 'packages' in path or 'warmlane' in path]"
     )
-    (path,) = value_of(agent, "m:f")
-    assert path.endswith("-packages")
+    paths = value_of(agent, "m:f")
+    assert paths
+    assert all(path.endswith("-packages") for path in paths), "some Pythons have several"
 
 
 def test_a_function_is_in_an_ordinary_program(agent: Any) -> None:
