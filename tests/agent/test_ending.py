@@ -15,16 +15,20 @@ Wait = Callable[[Callable[[], Any]], None]
 
 DAEMON = """
 import os, signal, sys, time
+there, tell = os.pipe()
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         for number in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP, 32, 33}:
             signal.signal(number, signal.SIG_IGN)
         print('daemon', os.getpid(), flush=True)
+        os.write(tell, b'.')
         time.sleep(1000)
     os._exit(0)
+os.read(there, 1)
 """
-"""A process that has left its session, its parent and every signal behind, and holds the pipes open."""
+"""A process that has left its session, its parent and every signal behind, and holds the pipes open. What comes after
+this runs when the daemon is there. It sleeps until it is killed, and not for ever if the test fails."""
 
 BOMB = """
 import os, sys, time
@@ -82,7 +86,7 @@ def fills_all_buffers(agent: Any) -> Callable[[], bool]:
 def test_what_a_block_leaves_running_is_killed(agent: Any, wait_until: Wait) -> None:
     """Its end is its own process's end: a daemon that holds its pipes open delays nothing."""
     began = time.monotonic()
-    ended = agent.script(DAEMON + "time.sleep(0.2)")
+    ended = agent.script(DAEMON)
     assert time.monotonic() - began < 5
     assert ended.exit["code"] == 0
     (line,) = ended.text()
@@ -197,8 +201,12 @@ def test_many_may_end_the_same_block(agent: Any, wait_until: Wait) -> None:
 
 def test_a_block_whose_supervisor_is_killed_is_hunted(agent: Any, wait_until: Wait) -> None:
     """By the block itself, who may do so."""
-    stream = agent.start(agent.python, "-c", DAEMON + "time.sleep(0.2); os.kill(os.getppid(), 9); time.sleep(1000)")
+    go = agent.folder / "go"
+    os.mkfifo(go)
+    kills = f"open({str(go)!r}).close(); os.kill(os.getppid(), 9); time.sleep(1000)"
+    stream = agent.start(agent.python, "-c", DAEMON + kills)
     pid = int(stream.message()["text"].split()[1])
+    go.open("w").close()
     with pytest.raises(EOFError):
         stream.message()
     wait_until(lambda: gone(pid))

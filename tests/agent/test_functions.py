@@ -111,11 +111,14 @@ def test_a_changed_file_is_imported_anew(agent: Any) -> None:
 
 
 def test_a_replaced_parent_lets_its_blocks_end(agent: Any, wait_until: Wait) -> None:
-    agent.module("m", "import time\ndef f():\n print('ready')\n time.sleep(0.3)\n return 'old'")
+    go = agent.folder / "go"
+    os.mkfifo(go)
+    agent.module("m", f"def f():\n print('ready')\n open({str(go)!r}).close()\n return 'old'")
     stream = agent.start(python="m:f")
     stream.until("ready")
     agent.module("m", "def f(): return 'new'")
     assert value_of(agent, "m:f") == "new"
+    go.open("w").close()
     assert stream.end().exit["output"] == "old"
     wait_until(lambda: len(agent.below()) == 1)
 
@@ -370,11 +373,12 @@ def test_a_block_can_be_ended_while_its_module_is_imported(agent: Any, wait_unti
 
 def test_one_of_two_that_wait_for_an_import_can_be_ended(agent: Any, wait_until: Wait) -> None:
     go = agent.folder / "go"
-    agent.module("slow", f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\ndef f(): return 1")
+    os.mkfifo(go)
+    agent.module("slow", f"open({str(go)!r}).close()\ndef f(): return 1")
     doomed = agent.send_block(python="slow:f", run="doomed")
     other = agent.send_block(python="slow:f", run="other")
     assert agent.ask("DELETE", "/blocks/doomed") == (200, {"gone": True})
-    go.touch()
+    go.open("w").close()
     assert doomed.recv(1) == b""
     assert agent.stream(other).end().exit["output"] == 1
 

@@ -163,6 +163,7 @@ class BlockRun:
         except ContainerLostError:
             raise
         except BaseException:
+            # Cancelled, or a bug of ours in `log`: either way nobody listens to the block, and it may still run.
             self._note()
             await self._end(lease)  # noqa: ASYNC102 - it is shielded and bounded itself
             raise
